@@ -1,0 +1,51 @@
+"""`packshot evaluate` and `packshot report`."""
+
+from pathlib import Path
+
+import click
+
+from packshot.cli.output import emit, json_option, quiet_option
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--catalog", type=click.Path(path_type=Path), help="The catalogue. [the one it was trained on]")
+@click.option("--n", default=5000, show_default=True, help="Samples, in equal shares of the categories.")
+@click.option("--seed", default=0, show_default=True, help="Of the samples and the intervals.")
+@click.option("--inception", type=click.Path(path_type=Path), help="Weights of Inception-v3, for fid_inception_*.")
+@quiet_option
+@json_option
+def evaluate(
+    run: Path, catalog: Path | None, n: int, seed: int, inception: Path | None, quiet: bool, as_json: bool
+) -> None:
+    """Measure the generator of RUN against the photos: distance, precision, recall, copies, agreement."""
+    from packshot.core.process import keep_freed_memory
+    from packshot.evaluation.run import evaluate_run
+
+    keep_freed_memory()
+    result = evaluate_run(run, catalog=catalog, n=n, seed=seed, inception=inception, quiet=quiet)
+
+    def lines() -> list[str]:
+        text = []
+        for f in result["figures"]:
+            interval = f"[{f['low']:.4g}, {f['high']:.4g}]" if f["low"] is not None else ""
+            value = f"{f['value']:.4g}" if f["value"] is not None else "-"
+            text.append(f"{f['name']:28} {value:>8}  {interval:20} n={f['n']}  {f['warning'] or ''}")
+        return [*text, *(f"Warning: {w}" for w in result["warnings"]), f"Written to {run / 'evaluation.json'}"]
+
+    emit(result, as_json, lines)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--catalog", type=click.Path(path_type=Path), help="The catalogue. [the one it was trained on]")
+@click.option("--out", type=click.Path(path_type=Path), help="The page. [RUN/report.html]")
+@json_option
+def report(run: Path, catalog: Path | None, out: Path | None, as_json: bool) -> None:
+    """Write one self-contained HTML page about RUN: samples beside photos, curves, figures, licences, command."""
+    from packshot.core.process import keep_freed_memory
+    from packshot.evaluation.report import write_report
+
+    keep_freed_memory()
+    path = write_report(run, catalog=catalog, out=out)
+    emit({"report": path}, as_json, lambda: [f"Report: {path}"])

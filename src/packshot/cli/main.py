@@ -1,0 +1,79 @@
+"""`packshot`: the command group, and how results and errors leave it."""
+
+import json
+import sys
+from collections.abc import Sequence
+
+import click
+
+import packshot
+from packshot.cli import catalog, evaluate, generate, train
+from packshot.core.errors import PackshotError, suggest
+from packshot.core.process import wait_without_spinning
+
+
+class Commands(click.Group):
+    """A group that suggests the nearest command, and lists its commands in the order of use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns the commands in the order of use."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the command, or fails with the nearest name."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"No such command '{args[0]}'.{suggest(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(packshot.__version__, prog_name="packshot")
+def cli() -> None:
+    """Product pictures from a shop's own photos: ingest, train, create, evaluate, report.
+
+    Every command takes --json: the result as one JSON object on stdout, progress on stderr.
+    Exit codes: 0 done, 1 it went wrong, 2 the command was wrong.
+    """
+
+
+cli.add_command(catalog.data)
+cli.add_command(catalog.ingest)
+cli.add_command(train.train)
+cli.add_command(generate.create)
+cli.add_command(generate.sample)
+cli.add_command(evaluate.evaluate)
+cli.add_command(evaluate.report)
+cli.add_command(train.models)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command and exits with its code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
+    wait_without_spinning()
+    try:
+        cli.main(args=words, prog_name="packshot", standalone_mode=False, obj=words)
+    except PackshotError as e:
+        _fail(str(e), e.exit_code, as_json)
+    except click.exceptions.Abort:
+        _fail("Stopped by the user.", 1, as_json)
+    except click.exceptions.Exit as e:
+        sys.exit(e.exit_code)
+    except click.ClickException as e:
+        if not as_json:
+            e.show()
+            sys.exit(e.exit_code)
+        _fail(e.format_message(), e.exit_code, as_json)
+    except BrokenPipeError:
+        # The reader of our output went away; the rest of it is not wanted.
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _fail(message: str, exit_code: int, as_json: bool) -> None:
+    print(f"packshot: {message}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": message, "exit_code": exit_code}, ensure_ascii=False))
+    sys.exit(exit_code)

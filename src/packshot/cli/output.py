@@ -1,0 +1,32 @@
+"""How a command's result is printed: lines for a person, or one JSON object."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout.")
+quiet_option = click.option("--quiet", is_flag=True, help="No progress on stderr.")
+
+
+def emit(result: Any, as_json: bool, lines: Callable[[], Iterable[str]]) -> None:
+    """Prints a result dataclass (or table) as JSON, or the lines made for a person."""
+    if as_json:
+        value = (
+            dataclasses.asdict(result) if dataclasses.is_dataclass(result) and not isinstance(result, type) else result
+        )
+        click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+    else:
+        for line in lines():
+            click.echo(line)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

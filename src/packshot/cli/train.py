@@ -1,0 +1,149 @@
+"""`packshot train` and `packshot models`."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from packshot.cli.output import emit, json_option, quiet_option
+from packshot.core.errors import UsageError
+
+NEW = "<the run at --out>"
+
+
+@click.command()
+@click.argument("catalog", required=False, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run. [runs/NNNNN-MODEL-CATALOG]")
+@click.option("--model", help="A name of `packshot models`. [the default recipe's]")
+@click.option("--recipe", type=click.Path(path_type=Path), help="A TOML file of settings.")
+@click.option("--set", "settings", multiple=True, metavar="A.B=VALUE", help="Change one setting; repeat for several.")
+@click.option("--budget", help="How long: 150s, 5m, 300cpu-s (CPU-seconds) or 200kimg (pictures).")
+@click.option("--size", type=int, help="Picture size in pixels. [32 for photos up to 32 px, else 64]")
+@click.option("--seed", type=int, help="Start of every random stream. [0]")
+@click.option("--resume", is_flag=False, flag_value=NEW, metavar="[RUN]", help="Go on with the run RUN (or --out).")
+@click.option("--devices", default=1, show_default=True, help="Devices on each node.")
+@click.option("--nodes", default=1, show_default=True, help="Nodes (machines), under torchrun.")
+@click.option("--accelerator", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--dry-run", is_flag=True, help="Print the settings and stop.")
+@quiet_option
+@json_option
+def train(
+    catalog: Path | None,
+    out: Path | None,
+    model: str | None,
+    recipe: Path | None,
+    settings: tuple[str, ...],
+    budget: str | None,
+    size: int | None,
+    seed: int | None,
+    resume: str | None,
+    devices: int,
+    nodes: int,
+    accelerator: str,
+    dry_run: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Train a generator on CATALOG. Ctrl-C leaves a good checkpoint; --resume goes on from it."""
+    if resume is not None:
+        run = _run_to_resume(resume, catalog, out)
+        if dry_run:
+            raise UsageError("--dry-run shows the settings of a new run; those of this one are in its run.json.")
+        if model or recipe or settings or size is not None or seed is not None:
+            raise UsageError("A resumed run keeps its own settings; with --resume only --budget can be changed.")
+    elif catalog is None:
+        raise UsageError("Say which catalogue to train on: packshot train CATALOG (made by packshot ingest).")
+
+    from packshot.core.config import to_table
+    from packshot.training import presets
+    from packshot.training import run as training
+
+    where = training.Devices(accelerator=accelerator, per_node=devices, nodes=nodes)
+    if resume is not None:
+        result = training.resume(run, budget=budget, quiet=quiet, devices=where)
+    else:
+        config = presets.resolve_config(
+            model=model, recipe=recipe, settings=settings, budget=budget, seed=seed, size=size
+        )
+        if dry_run:
+            table = to_table(config)
+            emit(table, as_json, lambda: _flat(table))
+            return
+        assert catalog is not None
+        command = shlex.join(["packshot", *(click.get_current_context().find_root().obj or [])])
+        result = training.train(
+            catalog, out or _next_run(catalog, config.model), config, devices=where, command=command, quiet=quiet
+        )
+    if result is None:  # Another rank than the first: it speaks for all.
+        return
+    emit(
+        result,
+        as_json,
+        lambda: [
+            f"{result.state.capitalize()} after {result.images:,} pictures in {result.seconds:.0f} s "
+            f"({result.cpu_seconds:.0f} CPU-seconds): {result.run}",
+            f"Next: packshot create {result.run} --out pictures   packshot evaluate {result.run}",
+        ],
+    )
+    if result.state == "stopped":
+        # The result is on stdout already; an error there too would be a second JSON object.
+        click.echo(f"Stopped before the budget was used up; go on with: packshot train --resume {result.run}", err=True)
+        sys.exit(1)
+
+
+def _run_to_resume(resume: str, catalog: Path | None, out: Path | None) -> Path:
+    """`--resume RUN`, `RUN --resume`, `CATALOG --out RUN --resume` and `--resume CATALOG --out RUN` name the run."""
+    given = [p for p in (catalog, out, None if resume == NEW else Path(resume)) if p is not None]
+    runs = [p for p in given if (p / "run.json").exists()] or [p for p in (out, given[-1] if given else None) if p]
+    if not runs:
+        raise UsageError("Say which run to go on with: packshot train --resume RUN.")
+    if len({p.resolve() for p in runs}) > 1:
+        raise UsageError(f"{runs[0]} and {runs[1]} are two runs; say which one to go on with.")
+    for path in given:
+        if path not in runs and not (path / "catalog.json").exists():
+            raise UsageError(f"{path} is neither a run nor a catalogue; to go on with {runs[0]} leave it out.")
+    return runs[0]
+
+
+def _next_run(catalog: Path, model: str) -> Path:
+    """Returns runs/NNNNN-model-catalogue with the next free number."""
+    root = Path("runs")
+    taken = [int(p.name[:5]) for p in root.glob("[0-9][0-9][0-9][0-9][0-9]-*")]
+    return root / f"{max(taken, default=-1) + 1:05d}-{model}-{catalog.resolve().name}"
+
+
+def _flat(table: dict[str, object], prefix: str = "") -> list[str]:
+    lines = []
+    for key, value in table.items():
+        lines += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key} = {value}"]
+    return lines
+
+
+@click.command()
+@json_option
+def models(as_json: bool) -> None:
+    """List the models: family, sizes, source."""
+    from packshot.models.table import MODELS
+    from packshot.training.presets import DEFAULT_MODEL
+
+    rows = [
+        {
+            "name": m.name,
+            "family": m.family,
+            "sizes": list(m.sizes),
+            "channels": list(m.channels),
+            "summary": m.summary,
+            "source": m.source,
+            "default": m.name == DEFAULT_MODEL,
+        }
+        for m in MODELS.values()
+    ]
+    emit(
+        {"models": rows},
+        as_json,
+        lambda: [
+            f"{m.name:14} {m.family:4} {'/'.join(map(str, m.sizes)):6} px  {m.summary}. {m.source}"
+            for m in MODELS.values()
+        ],
+    )

@@ -1,0 +1,146 @@
+"""The run folder: where one training run keeps its configuration, log, checkpoints, model and figures."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packshot.core.errors import PackshotError
+from packshot.core.files import disk_errors, read_json, write_json, write_text
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run, and the few ways to read and write them."""
+
+    path: Path
+
+    @property
+    def run_file(self) -> Path:
+        """`run.json`: command, configuration, seeds, versions, catalogue and state of the run."""
+        return self.path / "run.json"
+
+    @property
+    def log_file(self) -> Path:
+        """`log.jsonl`: one object per logged step."""
+        return self.path / "log.jsonl"
+
+    @property
+    def metrics_file(self) -> Path:
+        """`metrics.jsonl`: one object per evaluation made on schedule while training."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints, from which a run goes on."""
+        return self.path / "checkpoints"
+
+    @property
+    def model_file(self) -> Path:
+        """`model.safetensors`: the averaged (EMA) network that makes pictures."""
+        return self.path / "model.safetensors"
+
+    @property
+    def card_file(self) -> Path:
+        """`card.json`: what the model is, from which data and licences, and its limits."""
+        return self.path / "card.json"
+
+    @property
+    def samples(self) -> Path:
+        """Folder of the sample grids made on schedule."""
+        return self.path / "samples"
+
+    @property
+    def evaluation_file(self) -> Path:
+        """`evaluation.json`: the figures of the latest `packshot evaluate`."""
+        return self.path / "evaluation.json"
+
+    @property
+    def report_file(self) -> Path:
+        """`report.html`: the page that `packshot report` writes."""
+        return self.path / "report.html"
+
+    @classmethod
+    def create(cls, path: Path) -> "RunFolder":
+        """Makes a new run folder.
+
+        Raises:
+            PackshotError: the folder exists and holds something.
+        """
+        cls.check_free(path)
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+        return cls(path)
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Makes sure that a new run may use the folder.
+
+        Raises:
+            PackshotError: it exists and holds something.
+        """
+        with disk_errors(path):
+            taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+        if taken:
+            hint = "go on with it by --resume" if (path / "run.json").exists() else "it holds other files"
+            raise PackshotError(f"The run folder {path} exists already: {hint}, or choose another --out.")
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Opens an existing run folder.
+
+        Raises:
+            PackshotError: there is no run at `path`.
+        """
+        run = cls(path)
+        with disk_errors(path):
+            there = run.run_file.is_file()
+        if not there:
+            raise PackshotError(
+                f"{path} is not a run folder (it has no run.json); train one with: packshot train CATALOG --out {path}"
+            )
+        return run
+
+    def read(self) -> dict[str, Any]:
+        """Returns the contents of `run.json`."""
+        value = read_json(self.run_file)
+        if not isinstance(value, dict):
+            raise PackshotError(f"{self.run_file} is not a run description; restore it from a backup or train again.")
+        return value
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        """Replaces `run.json`."""
+        write_json(self.run_file, dict(values))
+
+    def update(self, **values: Any) -> None:
+        """Changes some keys of `run.json`."""
+        self.write({**self.read(), **values})
+
+
+def append_jsonl(path: Path, row: Mapping[str, Any]) -> None:
+    """Adds one JSON object as a line."""
+    with disk_errors(path), path.open("a", encoding="utf-8") as f:
+        f.write(json.dumps(row) + "\n")
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Returns the JSON objects of a file, oldest first; none when the file is missing. A torn last line is left out."""
+    if not path.exists():
+        return []
+    rows = []
+    with disk_errors(path):
+        lines = path.read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def keep_rows_up_to(path: Path, step: int) -> None:
+    """Drops the rows logged after `step`, so that a resumed run repeats none."""
+    rows = read_jsonl(path)
+    if path.exists():
+        write_text(path, "".join(json.dumps(r) + "\n" for r in rows if r["step"] <= step))

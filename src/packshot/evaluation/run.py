@@ -1,0 +1,67 @@
+"""`packshot evaluate`: sample a run's generator, measure it against its catalogue, write `evaluation.json`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from packshot.core.errors import PackshotError, UsageError
+from packshot.core.files import sha256_file, write_json
+from packshot.core.progress import Progress
+from packshot.core.runs import RunFolder
+from packshot.evaluation.evaluate import evaluate_pictures
+from packshot.evaluation.report import open_run_catalog, run_pictures
+from packshot.models.features.efflite import load_efflite0
+from packshot.sampling.generator import equal_shares, load_generator
+
+
+def evaluate_run(
+    run_path: Path,
+    *,
+    catalog: Path | None = None,
+    n: int = 5000,
+    seed: int = 0,
+    inception: Path | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Draws n samples in equal shares of the categories, measures them, and writes and returns the evaluation.
+
+    Args:
+        run_path: the run folder.
+        catalog: the catalogue; None: the one that the run was trained on.
+        n: samples.
+        seed: of the samples and of the intervals.
+        inception: weights of Inception-v3; None: EfficientNet-lite0 alone.
+        quiet: no progress on stderr.
+
+    Raises:
+        UsageError: n below 1.
+        PackshotError: no trained run there, or the catalogue is missing or was changed since.
+    """
+    if n < 1:
+        raise UsageError(f"--n is {n}; ask for at least 1 sample.")
+    run = RunFolder.open(run_path)
+    if not run.model_file.exists():
+        raise PackshotError(f"The run {run_path} has no model yet; finish it with: packshot train --resume {run_path}")
+    about = run.read()
+    photos = open_run_catalog(about, catalog)
+    generator = load_generator(run.model_file)
+    labels = equal_shares(n, len(generator.categories))
+    nets = [load_efflite0()]
+    if inception is not None:
+        from packshot.models.features.inception import load_inception
+
+        nets.append(load_inception(inception))
+    with Progress("Evaluating", 1.0, quiet=quiet) as bar:
+        evaluation = evaluate_pictures(
+            samples=generator.sample(labels.tolist(), seed),
+            sample_labels=labels,
+            real_train=run_pictures(photos, about, generator, "train"),
+            real_test=run_pictures(photos, about, generator, "test"),
+            cache=photos.cache,
+            seed=seed,
+            nets=nets,
+            progress=bar,
+        )
+    result = {**asdict(evaluation), "n": n, "seed": seed, "model_sha256": sha256_file(run.model_file)}
+    write_json(run.evaluation_file, result)
+    return result

@@ -1,0 +1,56 @@
+"""Weights on disk: safetensors with the model's name and configuration in the header, and a card beside them.
+
+Nothing is ever unpickled. A file that does not fit its network is refused by name and shape.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from packshot.core.errors import PackshotError
+from packshot.core.files import disk_errors, write_bytes
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Writes tensors and a JSON header atomically."""
+    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    write_bytes(path, save(plain, metadata={"packshot": json.dumps(header)}))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Returns the tensors (on the CPU) and the JSON header.
+
+    Raises:
+        PackshotError: the file is missing, damaged, or not one of ours.
+    """
+    with disk_errors(path):
+        path.stat()
+    try:
+        with safe_open(path, framework="pt") as f:
+            header = json.loads((f.metadata() or {})["packshot"])
+            return {name: f.get_tensor(name) for name in f.keys()}, header  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError) as e:
+        raise PackshotError(f"{path} is damaged or not a Packshot file ({e}); restore it, or train again.") from e
+
+
+def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Copies tensors into a module, keeping the module's memory format.
+
+    Raises:
+        PackshotError: names or shapes differ.
+    """
+    own = module.state_dict()
+    wrong = sorted(set(own) ^ set(tensors)) or [n for n in own if own[n].shape != tensors[n].shape]
+    if wrong:
+        raise PackshotError(
+            f"The weights in {where} do not fit the network (first difference: {wrong[0]}); was the model changed?"
+        )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])

@@ -1,0 +1,1 @@
+"""The only door that pixels leave by. Start at `door`."""

@@ -1,0 +1,1 @@
+"""From trained weights to pixels: priors, equal shares of the categories, interpolation."""

@@ -1,0 +1,168 @@
+"""A trained generator: load it, draw from it, always the same pixels for the same seed.
+
+Letters: N pictures, K categories, z prior sample.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from packshot.core.config import build_config, to_table
+from packshot.core.errors import PackshotError, UsageError, lookup
+from packshot.core.random import stream_seed
+from packshot.models.ranges import to_uint8
+from packshot.models.spec import PictureSpec
+from packshot.models.table import find_model
+from packshot.models.weights import load_into, load_tensors, save_tensors
+from packshot.sampling.prior import ClassGaussian
+
+BATCH = 100
+
+
+@dataclass(frozen=True)
+class TrainedGenerator:
+    """The network that makes pictures, and what it needs to know of its training.
+
+    Attributes:
+        network: in evaluation mode; has `z_dim`.
+        model: name in the table of models.
+        spec: size, channels and number of categories that the network makes.
+        categories: their names; a label is an index into them.
+        margin: border in pixels that training added on each side; it is cut off from the pictures.
+        prior: what turns N(0, I) into the network's z; None: nothing has to.
+    """
+
+    network: nn.Module
+    model: str
+    spec: PictureSpec
+    categories: tuple[str, ...]
+    margin: int
+    prior: ClassGaussian | None = None
+
+    def label_of(self, category: str) -> int:
+        """Returns the label of a category's name, upper and lower case alike.
+
+        Raises:
+            UsageError: no such category; the nearest name is suggested.
+        """
+        by_name = {name: i for i, name in enumerate(self.categories)}
+        folded = {name.lower(): i for name, i in by_name.items()}
+        if category not in by_name and category.lower() in folded:
+            return folded[category.lower()]
+        return lookup("category", category, by_name)
+
+    def noise(self, seed: int, start: int, n: int) -> Tensor:
+        """Returns eps ~ N(0, I), float32 [n, z_dim], for pictures start .. start + n - 1 of a seed.
+
+        Each picture has its own stream, so picture i is the same however many are asked for and in what batches.
+        """
+        rows = []
+        for i in range(start, start + n):
+            generator = torch.Generator().manual_seed(stream_seed(seed, "sample", i))
+            rows.append(torch.randn(self.network.z_dim, generator=generator))
+        return torch.stack(rows)
+
+    def pictures(self, eps: Tensor, labels: Tensor | Sequence[int]) -> np.ndarray:
+        """Returns uint8 pictures [N, H, W, C] for eps [N, z_dim] and labels [N]; the margin is cut off."""
+        device = next(self.network.parameters()).device
+        eps, labels = eps.to(device), torch.as_tensor(labels, dtype=torch.int64, device=device)
+        make = getattr(self.network, "decode", self.network)
+        out = []
+        with torch.inference_mode():
+            for e, y in zip(eps.split(BATCH), labels.split(BATCH), strict=True):
+                z = e if self.prior is None else self.prior(e, y)
+                out.append(to_uint8(make(z, y)).cpu().numpy())
+        images = np.concatenate(out)
+        return cut_margin(images, self.margin)
+
+    def sample(self, labels: Sequence[int], seed: int) -> np.ndarray:
+        """Returns one uint8 picture [N, H, W, C] for each label; picture i depends on (seed, i, label) alone."""
+        return self.pictures(self.noise(seed, 0, len(labels)), labels)
+
+
+def cut_margin(images: np.ndarray, margin: int) -> np.ndarray:
+    """Returns pictures [N, H, W, C] without the border of `margin` px that training added on each side."""
+    return images[:, margin : images.shape[1] - margin, margin : images.shape[2] - margin]
+
+
+def equal_shares(n: int, categories: int) -> np.ndarray:
+    """Returns labels int64 [n], 0, 1, ... K-1, 0, 1, ...: every category the same number of times, or one more."""
+    return np.arange(n, dtype=np.int64) % categories
+
+
+def interpolate(a: Tensor, b: Tensor, steps: int) -> Tensor:
+    """Returns z [steps, z_dim] on the great circle from a to b [z_dim].
+
+    Points of a straight line lie nearer to the origin than samples of N(0, I) do (White 2016, arXiv:1609.04468).
+    """
+    cosine = torch.dot(a, b) / (a.norm() * b.norm())
+    angle = torch.arccos(cosine.clamp(-1, 1))
+    t = torch.linspace(0, 1, steps)[:, None]
+    if angle < 1e-4:
+        return torch.lerp(a[None], b[None], t)
+    return (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)
+
+
+def save_generator(path: Path, generator: TrainedGenerator, net: dict[str, Any], **about: Any) -> None:
+    """Writes what `load_generator` reads.
+
+    Args:
+        path: a .safetensors file.
+        generator: network, prior and what they need to know.
+        net: the network's configuration as a table.
+        about: more facts for the header, for example the catalogue's checksum.
+    """
+    tensors = {f"net/{k}": v for k, v in generator.network.state_dict().items()}
+    if generator.prior is not None:
+        tensors |= {f"prior/{k}": v for k, v in generator.prior.state_dict().items()}
+    header = {
+        "model": generator.model,
+        "net": net,
+        "spec": to_table(generator.spec),
+        "categories": list(generator.categories),
+        "margin": generator.margin,
+    }
+    save_tensors(path, tensors, header | about)
+
+
+def load_generator(path: Path) -> TrainedGenerator:
+    """Loads `model.safetensors` of a run.
+
+    Raises:
+        PackshotError: missing, damaged or made by another version.
+    """
+    tensors, header = load_tensors(path)
+    try:
+        entry = find_model(header["model"])
+        spec = PictureSpec(**header["spec"])
+        network = entry.networks[entry.sampler](build_config(entry.config, header["net"]), spec)
+        categories, margin = tuple(header["categories"]), int(header["margin"])
+    except (KeyError, TypeError, UsageError) as e:
+        raise PackshotError(f"{path} was written by another version of Packshot ({e}); train again.") from e
+    parts: dict[str, dict[str, Tensor]] = {"net": {}, "prior": {}}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition("/")
+        parts.setdefault(part, {})[rest] = tensor
+    load_into(network, parts["net"], str(path))
+    network = network.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    prior = None
+    if parts["prior"]:
+        prior = ClassGaussian(spec.categories, network.z_dim).eval()
+        load_into(prior, parts["prior"], str(path))
+    return TrainedGenerator(network, entry.name, spec, categories, margin, prior)
+
+
+def batches_of(labels: np.ndarray, size: int = 1000) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields (start, labels) chunks, so that long samplings can show progress."""
+    for start in range(0, len(labels), size):
+        yield start, labels[start : start + size]
+
+
+def sheet_scale(size: int) -> int:
+    """Returns how many times to enlarge pictures of `size` px on a contact sheet, so that people recognise them."""
+    return max(1, 96 // size)

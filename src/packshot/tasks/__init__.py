@@ -1,0 +1,1 @@
+"""What a shop asks for. A task is one function, request to result, and its pictures leave by `release/`."""

@@ -1,0 +1,167 @@
+"""What a training run is told: all its settings in one frozen value."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from packshot.models.table import ModelEntry
+
+
+def _require(ok: bool, sentence: str) -> None:
+    if not ok:
+        raise ValueError(sentence)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """How catalogue photos become training pictures.
+
+    Attributes:
+        size: pixels on a side; None: 32 for photos up to 32 px, else 64, as far as the model can.
+        channels: 1 grey, 3 RGB; None: what the photos have, as far as the model can.
+        fit: "crop" cuts the middle square, "pad" adds a border, "auto" pads tiny square photos with black, else crops.
+        flip: mirror half of the pictures; right where left and right mean nothing.
+        limit: use only this many training photos, drawn by the seed; None: all.
+    """
+
+    size: int | None = None
+    channels: int | None = None
+    fit: Literal["auto", "crop", "pad"] = "auto"
+    flip: bool = False
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.limit is None or self.limit >= 2, "data.limit has to be at least 2")
+        _require(self.size is None or self.size >= 8, "data.size has to be at least 8")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GANObjective:
+    """Losses and optimisers of a GAN.
+
+    Attributes:
+        d_weight: `lambda`, the weight of the discriminator's part in the total.
+        r1_gamma: weight of the R1 penalty; 0 leaves it out.
+        r1_every: steps between two R1 penalties ("lazy"; each then counts r1_every times).
+        g_lr: the generator's learning rate.
+        d_lr: the discriminator's learning rate.
+        beta1: Adam's first decay.
+        beta2: Adam's second decay.
+        init: "dcgan" draws weights from N(0, 0.02) as Radford et al. do; "torch" keeps the library's own.
+    """
+
+    d_weight: float = 1.0
+    r1_gamma: float = 0.0
+    r1_every: int = 16
+    g_lr: float = 2e-4
+    d_lr: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.99
+    init: Literal["dcgan", "torch"] = "dcgan"
+
+    def __post_init__(self) -> None:
+        _require(self.g_lr > 0 and self.d_lr > 0, "learning rates have to be above 0")
+        _require(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "Adam's betas have to lie in [0, 1)")
+        _require(self.d_weight > 0 and self.r1_gamma >= 0 and self.r1_every >= 1, "weights have to be at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAEObjective:
+    """Loss and optimiser of a VAE.
+
+    Attributes:
+        kl_weight: weight of the KL term (called beta in some texts).
+        lr: learning rate.
+        beta1: Adam's first decay.
+        beta2: Adam's second decay.
+    """
+
+    kl_weight: float = 1.0
+    lr: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.99
+
+    def __post_init__(self) -> None:
+        _require(self.lr > 0 and self.kl_weight >= 0, "the learning rate has to be above 0, kl_weight at least 0")
+        _require(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "Adam's betas have to lie in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """The loop around the steps. The schedules change no weight.
+
+    Attributes:
+        batch_size: pictures per step, over all devices.
+        lr_decay_from: share of the budget after which the learning rates fall linearly to lr_floor; 1 = never.
+        lr_floor: share of the learning rate that is left at the end of the budget.
+        ema_halflife_kimg: half-life of the averaged weights, in thousands of pictures.
+        ema_rampup: the half-life is never longer than this share of the pictures seen so far.
+        log_every_steps: steps between two log rows.
+        samples_every_kimg: between two sample grids; 0 = none.
+        metrics_every_kimg: between two quick evaluations; 0 = none.
+        metrics_pictures: samples in a quick evaluation.
+        checkpoint_every_seconds: wall seconds between two checkpoints.
+        keep_checkpoints: how many of the newest stay.
+    """
+
+    batch_size: int = 64
+    lr_decay_from: float = 0.5
+    lr_floor: float = 0.05
+    ema_halflife_kimg: float = 20.0
+    ema_rampup: float = 0.05
+    log_every_steps: int = 25
+    samples_every_kimg: float = 10.0
+    metrics_every_kimg: float = 20.0
+    metrics_pictures: int = 500
+    checkpoint_every_seconds: float = 20.0
+    keep_checkpoints: int = 2
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size >= 2, "loop.batch_size has to be at least 2")
+        _require(0 <= self.lr_decay_from <= 1 and 0 <= self.lr_floor <= 1, "lr_decay_from and lr_floor are in [0, 1]")
+        _require(self.log_every_steps >= 1, "loop.log_every_steps has to be at least 1")
+        _require(self.keep_checkpoints >= 1, "loop.keep_checkpoints has to be at least 1")
+        _require(self.ema_halflife_kimg >= 0 and self.ema_rampup >= 0, "the EMA's settings have to be at least 0")
+        _require(self.metrics_pictures >= 1, "loop.metrics_pictures has to be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """All settings of a run.
+
+    Attributes:
+        model: name in the table of models.
+        seed: from which every random stream is derived.
+        budget: how long to train, for example "150s", "5m", "300cpu-s" or "200kimg".
+        net: sizes of the network (the model's own config).
+        objective: losses and optimisers (of the model's family).
+        data: how photos become training pictures.
+        loop: batch size, averages and schedules.
+    """
+
+    model: str
+    seed: int
+    budget: str
+    net: Any
+    objective: Any
+    data: DataConfig = field(default_factory=DataConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+
+OBJECTIVES: dict[str, type[Any]] = {"gan": GANObjective, "vae": VAEObjective}
+
+
+def config_class(entry: ModelEntry) -> type[TrainConfig]:
+    """Returns TrainConfig with the model's own types for `net` and `objective`, so that unknown keys are found."""
+    from dataclasses import make_dataclass
+
+    objective = OBJECTIVES[entry.family]
+    return make_dataclass(
+        "TrainConfig",
+        [
+            ("net", entry.config, field(default_factory=entry.config)),
+            ("objective", objective, field(default_factory=objective)),
+        ],
+        bases=(TrainConfig,),
+        frozen=True,
+        kw_only=True,
+    )

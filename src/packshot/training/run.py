@@ -1,0 +1,395 @@
+"""A training run from catalogue to model file: set up, loop, roll back, finish."""
+
+import platform
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+import packshot
+from packshot.catalog import Catalog, open_catalog
+from packshot.core.config import build_config, to_table
+from packshot.core.errors import PackshotError, UsageError
+from packshot.core.process import keep_freed_memory
+from packshot.core.progress import Progress as ProgressBar
+from packshot.core.random import stream_seed
+from packshot.core.runs import RunFolder, append_jsonl, keep_rows_up_to
+from packshot.models.spec import PictureSpec
+from packshot.models.table import ModelEntry, check_spec, find_model
+from packshot.sampling.generator import TrainedGenerator, save_generator
+from packshot.sampling.prior import fit_class_prior
+from packshot.training.budget import parse_budget
+from packshot.training.checkpoint import Progress, list_checkpoints, load_checkpoint, remove_leftovers
+from packshot.training.config import TrainConfig, config_class
+from packshot.training.data import Batches, Noise
+from packshot.training.ema import make_ema
+from packshot.training.gan import GANStep
+from packshot.training.hooks import CheckpointHook, LogHook, ScheduledHook
+from packshot.training.loop import Clock, Hook, LoopState, Unhealthy, run_loop
+from packshot.training.monitor import Monitor, write_card
+from packshot.training.vae import VAEStep
+
+STEPS: dict[str, Callable[[dict[str, nn.Module], Any], Any]] = {"gan": GANStep, "vae": VAEStep}
+MAX_ROLLBACKS = 2
+# Photos that a VAE's prior is fitted to: while training, and for the model file.
+QUICK_PRIOR_PHOTOS = 2_000
+PRIOR_PHOTOS = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Devices:
+    """What to train on.
+
+    Attributes:
+        accelerator: "cpu", "cuda", or "auto" for the best that is there.
+        per_node: devices on each node, one rank each.
+        nodes: machines, started by torchrun.
+    """
+
+    accelerator: str = "auto"
+    per_node: int = 1
+    nodes: int = 1
+
+
+ONE = Devices()
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended.
+
+    Attributes:
+        run: its folder.
+        model: name of the model.
+        state: "finished" (budget used up) or "stopped" (asked to; go on with --resume).
+        step: steps done.
+        images: pictures seen.
+        seconds: wall seconds used.
+        cpu_seconds: CPU-seconds used.
+        rollbacks: how often the run was rolled back to an earlier checkpoint.
+    """
+
+    run: Path
+    model: str
+    state: str
+    step: int
+    images: int
+    seconds: float
+    cpu_seconds: float
+    rollbacks: int
+
+
+def train(
+    catalog: Path,
+    out: Path,
+    config: TrainConfig,
+    *,
+    devices: Devices = ONE,
+    command: str | None = None,
+    quiet: bool = False,
+) -> TrainResult | None:
+    """Trains a new model on a catalogue, in the new run folder `out`.
+
+    Returns:
+        How it ended; None on ranks other than the first.
+
+    Raises:
+        PackshotError: the run folder exists, the catalogue is damaged, the run went wrong and could not be saved.
+        UsageError: the configuration does not fit the catalogue or the devices.
+    """
+    fabric = _launch(devices)
+    entry = find_model(config.model)
+    photos = open_catalog(catalog)
+    spec = _picture_spec(photos, config, entry)
+    _on_leader(fabric, lambda: RunFolder.check_free(out))
+    session = _Session(RunFolder(out), photos, config, entry, spec, fabric, quiet)
+    about = {
+        "packshot": packshot.__version__,
+        "command": command or "packshot.train(...)",
+        "config": to_table(config),
+        "spec": to_table(spec),
+        "catalog": str(catalog.resolve()),
+        "catalog_checksum": photos.checksum,
+        "categories": list(photos.categories),
+        "torch": torch.__version__,
+        "machine": {
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "threads": torch.get_num_threads(),
+            "devices": fabric.world_size,
+        },
+        "state": "running",
+    }
+    _on_leader(fabric, lambda: RunFolder.create(out).write(about))
+    return session.go()
+
+
+def resume(out: Path, *, budget: str | None = None, devices: Devices = ONE, quiet: bool = False) -> TrainResult | None:
+    """Goes on with the run in `out` from its newest whole checkpoint, with its own configuration and catalogue.
+
+    With a kimg budget, on the same machine and number of threads, the final weights are bit for bit those of a run
+    that was never interrupted; only a run that had to be rolled back depends on when its checkpoints were made.
+
+    Returns:
+        How it ended; None on ranks other than the first.
+
+    Raises:
+        PackshotError: no run there, or its catalogue was changed since.
+    """
+    run = RunFolder.open(out)
+    about = run.read()
+    try:
+        table = {**about["config"], **({"budget": budget} if budget else {})}
+        entry = find_model(table["model"])
+        config = build_config(config_class(entry), table)
+        spec = PictureSpec(**about["spec"])
+        catalog, checksum = Path(about["catalog"]), about["catalog_checksum"]
+    except (KeyError, TypeError) as e:
+        raise PackshotError(f"{run.run_file} was written by another version of Packshot ({e}); train again.") from e
+    parse_budget(config.budget)
+    fabric = _launch(devices)
+    photos = open_catalog(catalog)
+    if photos.checksum != checksum:
+        raise PackshotError(
+            f"The catalogue {catalog} was changed after this run began; restore it, or train a new run."
+        )
+    session = _Session(run, photos, config, entry, spec, fabric, quiet)
+    _on_leader(fabric, lambda: run.update(config=to_table(config), state="running"))
+    return session.go()
+
+
+def _launch(devices: Devices) -> Fabric:
+    keep_freed_memory()
+    strategy = "ddp" if devices.per_node * devices.nodes > 1 else "auto"
+    try:
+        fabric = Fabric(
+            accelerator=devices.accelerator, devices=devices.per_node, num_nodes=devices.nodes, strategy=strategy
+        )
+    except (ValueError, RuntimeError) as e:
+        reason = str(e).splitlines()[0].rstrip(".")
+        raise UsageError(
+            f"These devices cannot be used ({reason}); choose others by --accelerator and --devices."
+        ) from e
+    fabric.launch()
+    return fabric
+
+
+def _on_leader(fabric: Fabric, action: Callable[[], Any]) -> None:
+    """Does something on the first rank; where it fails, every rank raises the same sentence."""
+    problem: PackshotError | None = None
+    if fabric.global_rank == 0:
+        try:
+            action()
+        except PackshotError as e:
+            problem = e
+    if fabric.world_size > 1:
+        problem = fabric.broadcast(problem)
+    if problem is not None:
+        raise problem
+
+
+def _picture_spec(photos: Catalog, config: TrainConfig, entry: ModelEntry) -> PictureSpec:
+    native = photos.native
+    size, channels = config.data.size, config.data.channels
+    if size is None:
+        wanted = 32 if native.side <= 32 else 64
+        size = wanted if wanted in entry.sizes else entry.sizes[-1]
+    if channels is None:
+        channels = native.channels if native.channels in entry.channels else entry.channels[-1]
+    spec = PictureSpec(size=size, channels=channels, categories=len(photos.categories))
+    check_spec(entry, spec)
+    return spec
+
+
+class _Session:
+    """One start of a run: networks, data and hooks, and what happens around the loop."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        photos: Catalog,
+        config: TrainConfig,
+        entry: ModelEntry,
+        spec: PictureSpec,
+        fabric: Fabric,
+        quiet: bool,
+    ) -> None:
+        size, rank, world = config.loop.batch_size, fabric.global_rank, fabric.world_size
+        if size % world:
+            raise UsageError(f"loop.batch_size {size} does not divide by {world} devices; set one that does.")
+        self.run, self.photos, self.config, self.entry = run, photos, config, entry
+        self.spec, self.fabric = spec, fabric
+        self.leader = rank == 0
+        self.quiet = quiet or not self.leader
+        data = config.data
+        _on_leader(fabric, lambda: photos.packed("train", spec.size, spec.channels, data.fit))
+        self.packed = photos.packed("train", spec.size, spec.channels, data.fit)
+        if len(self.packed.images) < 2:
+            raise PackshotError(f"The catalogue {photos.path} has only one photo to train on; it needs at least 2.")
+        self.batches = Batches(
+            self.packed.images,
+            self.packed.labels,
+            batch_size=size,
+            seed=config.seed,
+            flip=data.flip,
+            limit=data.limit,
+            rank=rank,
+            world_size=world,
+        )
+        self.noise = Noise(config.seed, size, rank, world)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream_seed(config.seed, "weights"))
+            networks = {role: build(config.net, spec) for role, build in entry.networks.items()}
+            self.step = STEPS[entry.family](networks, config.objective)
+        for network in networks.values():
+            network.to(fabric.device, memory_format=torch.channels_last)
+        self.ema = make_ema(networks[entry.sampler])
+        self.networks = {**networks, "ema": self.ema}
+        self.checkpoint = CheckpointHook(run, config.loop, self.networks, self.step.optimizers)
+
+    def go(self) -> TrainResult | None:
+        """Trains until the budget is used up or the process is asked to stop, and leaves a model behind."""
+        state = LoopState(self._load() or Progress())
+        clock = Clock(state.progress)
+        with ProgressBar(f"Training {self.entry.name}", 1.0, quiet=self.quiet) as bar, _stop_signals() as stopped:
+            if self.leader and not list_checkpoints(self.run.checkpoints):
+                self.checkpoint.save(state)
+            while True:
+                try:
+                    self._loop(state, clock, bar, stopped)
+                    break
+                except Unhealthy as event:
+                    self._roll_back(state, clock, str(event), bar)
+        if not self.leader:
+            return None
+        p = state.progress
+        result = TrainResult(
+            self.run.path,
+            self.entry.name,
+            "stopped" if state.share < 1 else "finished",
+            p.step,
+            p.images,
+            round(p.seconds, 2),
+            round(p.cpu_seconds, 2),
+            p.attempt,
+        )
+        self._finish(result)
+        return result
+
+    def _loop(self, state: LoopState, clock: Clock, bar: ProgressBar, stopped: threading.Event) -> None:
+        config = self.config.loop
+        hooks: list[Hook] = [LogHook(self.run if self.leader else None, config, bar, state, self.fabric)]
+        if self.leader:
+            monitor = Monitor(self.run, self.photos, self.generator, self.config, bar)
+            hooks += [
+                self.checkpoint,
+                ScheduledHook(config.samples_every_kimg, state, monitor.sample_grid),
+                ScheduledHook(config.metrics_every_kimg, state, monitor.quick_figures),
+            ]
+        run_loop(
+            step=self.step,
+            ema=self.ema,
+            sampler=self.networks[self.entry.sampler],
+            batches=self.batches,
+            noise=self.noise,
+            budget=parse_budget(self.config.budget),
+            config=config,
+            state=state,
+            clock=clock,
+            fabric=self.fabric,
+            hooks=hooks,
+            stop_asked=stopped.is_set,
+        )
+
+    def _load(self) -> Progress | None:
+        """Loads the newest checkpoint; one that is damaged makes way for the one before."""
+        problem: PackshotError | None = None
+        for path in reversed(list_checkpoints(self.run.checkpoints)):
+            try:
+                progress = load_checkpoint(path, self.networks, self.step.optimizers)
+            except PackshotError as e:
+                problem = problem or e
+                continue
+            if self.leader:
+                remove_leftovers(self.run.checkpoints, after=path)
+                keep_rows_up_to(self.run.log_file, progress.step)
+                keep_rows_up_to(self.run.metrics_file, progress.step)
+            return progress
+        if problem is not None:
+            raise problem
+        return None
+
+    def _roll_back(self, state: LoopState, clock: Clock, reason: str, bar: ProgressBar) -> None:
+        """Returns to the last good checkpoint with other random streams and half the learning rate, at most twice."""
+        used = state.progress
+        loaded = self._load()
+        if loaded is None or used.attempt >= MAX_ROLLBACKS:
+            _on_leader(self.fabric, lambda: self.run.update(state="failed", reason=reason))
+            raise PackshotError(
+                f"Training went wrong {used.attempt + 1} times: {reason}. The last good checkpoint is kept; "
+                "try a lower learning rate by --set objective.lr=... (for a GAN objective.g_lr and objective.d_lr)."
+            )
+        # The time that was lost is still spent.
+        state.progress.step, state.progress.images = loaded.step, loaded.images
+        state.progress.attempt = used.attempt + 1
+        state.suspect = False
+        clock.rewind()
+        bar.say(f"{reason}; went back to step {loaded.step} with half the learning rate")
+        if self.leader:
+            row = {"step": loaded.step, "event": "rollback", "reason": reason}
+            append_jsonl(self.run.log_file, row)
+            self.checkpoint.save(state)  # So that a kill from here on does not forget the attempt.
+
+    def generator(self, photos: int = QUICK_PRIOR_PHOTOS) -> TrainedGenerator:
+        """Returns the averaged network, weights shared; a VAE's prior is fitted to `photos` of the training photos."""
+        prior = None
+        if self.entry.family == "vae":
+            own = self.batches.chosen
+            chosen = own[np.linspace(0, len(own) - 1, min(photos, len(own))).astype(np.int64)]
+            images = torch.from_numpy(self.packed.images[chosen]).to(self.fabric.device)
+            labels = torch.from_numpy(np.asarray(self.packed.labels[chosen])).to(self.fabric.device)
+            encode, z_dim = self.ema.encode, self.ema.z_dim
+            prior = fit_class_prior(encode, images, labels, categories=self.spec.categories, z_dim=z_dim)
+        return TrainedGenerator(self.ema, self.entry.name, self.spec, self.packed.categories, self.packed.margin, prior)
+
+    def _finish(self, result: TrainResult) -> None:
+        save_generator(
+            self.run.model_file,
+            self.generator(PRIOR_PHOTOS),
+            to_table(self.config.net),
+            catalog_checksum=self.photos.checksum,
+            packshot=packshot.__version__,
+        )
+        write_card(self.run, self.photos, self.config, self.entry, result.images)
+        facts = {
+            name: getattr(result, name) for name in ("state", "step", "images", "seconds", "cpu_seconds", "rollbacks")
+        }
+        self.run.update(**facts)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM set the event, so that the loop ends after its step and leaves a good checkpoint."""
+    event = threading.Event()
+
+    def asked(number: int, _: object) -> None:
+        event.set()
+        signal.signal(number, old[number])  # A second signal ends the process at once.
+
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    old = {s: signal.signal(s, asked) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for s, handler in old.items():
+            signal.signal(s, handler)

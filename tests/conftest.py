@@ -1,0 +1,18 @@
+"""Fixtures that every test may use."""
+
+import os
+from pathlib import Path
+
+# One thread, before torch is imported: the tests' tensors are tiny, and threads that wait for each other cost more.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real photos beside the checkout, or a skip with the reason."""
+    folder = Path(os.environ.get("PACKSHOT_SHARED", Path(__file__).parents[2] / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip(f"real photos not found at {folder}; set PACKSHOT_SHARED to the folder that holds data/")
+    return folder
