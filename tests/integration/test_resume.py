@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from packshot.core.runs import read_jsonl
+from packshot.models.weights import load_tensors
 from packshot.training.checkpoint import list_checkpoints
 
 from .conftest import ENVIRONMENT, TINY, run_cli, run_json, run_process
@@ -108,3 +109,25 @@ def test_a_finished_run_goes_on_with_a_larger_budget(catalog: Path, tmp_path: Pa
     assert run_json("train", "--resume", out, "--budget", "0.64kimg")["step"] == 40
     _, error = run_cli("train", "--resume", out, "--seed", "3", code=2)
     assert "keeps its own settings" in error
+
+
+def test_a_run_that_blows_up_is_rolled_back_and_then_given_up(catalog: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    wild = ["--set", "objective.lr=1e12", "--set", "loop.log_every_steps=5"]
+    _, error = run_cli("train", catalog, "--out", out, "--budget", "1kimg", *TINY, *wild, code=1)
+    assert "Training went wrong 3 times" in error
+    about = json.loads((out / "run.json").read_text())
+    assert about["state"] == "failed"
+    rollbacks = [row for row in read_jsonl(out / "log.jsonl") if row.get("event") == "rollback"]
+    assert len(rollbacks) >= 1
+    assert not (out / "model.safetensors").exists()
+    (newest,) = list_checkpoints(out / "checkpoints")[-1:]
+    tensors, _ = load_tensors(newest)
+    assert all(bool(t.isfinite().all()) for t in tensors.values()), "a broken state was saved"
+
+
+@pytest.mark.distributed
+def test_two_ranks_train_one_model_and_speak_once(catalog: Path, tmp_path: Path) -> None:
+    result = run_process("train", catalog, "--out", tmp_path / "run", "--budget", "0.32kimg", "--devices", "2", *TINY)
+    assert (result["state"], result["step"]) == ("finished", 20)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["machine"]["devices"] == 2

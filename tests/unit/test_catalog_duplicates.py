@@ -136,7 +136,7 @@ def brute_force(dhash: np.ndarray, grey: np.ndarray, colour: np.ndarray) -> list
         )
         if difference.mean() > min(3, 0.5 + common / 10) or difference.max() > 24:
             continue
-        if np.abs(colour[a].astype(int) - colour[b]).max() <= 28:
+        if np.abs(colour[a].astype(int) - colour[b]).max() <= 20:
             found.append([a, b])
     return found
 
@@ -152,7 +152,7 @@ def test_pairs_against_brute_force() -> None:
     dhash = rng.integers(0, 2**63, 20).astype(np.uint64)[centre]
     for _ in range(3):
         dhash ^= np.uint64(1) << rng.integers(0, 64, n).astype(np.uint64)
-    colour = np.repeat(grey[:, ::4], 3, axis=1) + rng.integers(0, 2, (n, 1)).astype(np.uint8) * 22
+    colour = np.repeat(grey[:, ::4], 3, axis=1) + rng.integers(0, 2, (n, 1)).astype(np.uint8) * 16
     expected = brute_force(dhash, grey, colour)
     found = [p for block in duplicates.near_pairs(dhash, grey, colour) for p in block.tolist()]
     assert len(expected) > 300

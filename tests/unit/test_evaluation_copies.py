@@ -9,6 +9,7 @@ from packshot.core.errors import PackshotError
 from packshot.evaluation import copies
 from packshot.evaluation.copies import (
     PhotoSet,
+    Thresholds,
     calibrate,
     compute_copies,
     compute_thumbnails,
@@ -53,6 +54,38 @@ def test_an_exact_copy_far_from_the_origin_has_distance_zero() -> None:
     index, distance = find_nearest(rows[[7, 399]], rows)
     assert index.tolist() == [7, 399]
     assert distance.tolist() == [0, 0]
+
+
+def test_near_ties_are_decided_in_float64() -> None:
+    """Far from the mean, float32 squares are wrong by more than the rows differ."""
+    rows = np.random.default_rng(0).normal(0, 1, (200, 20)).astype(np.float32)
+    rows[50:53] = 10_000
+    rows[50, 0] += np.float32(0.02)
+    rows[51, 0] += np.float32(0.01)
+    for index in (50, 51, 52):
+        found, distance = find_nearest(rows[[index]], rows)
+        assert (found[0], distance[0]) == (index, 0)
+
+
+def test_either_kind_of_nearness_is_enough() -> None:
+    rng = np.random.default_rng(1)
+    features, thumbnails = (rng.normal(0, 1, (50, 8)).astype(np.float32) for _ in range(2))
+    images = photos(50, 1)
+    train = PhotoSet(images, features, thumbnails)
+    thresholds = Thresholds(features=0.5, thumbnails=0.25, false_alarms=0.01, photos=400)
+    far = np.full((1, 8), 30, np.float32)
+    by_features = PhotoSet(images[:1], features[[7]] + np.float32(0.1), far)
+    by_thumbnails = PhotoSet(images[:1], far, thumbnails[[9]] + np.float32(0.05))
+    neither = PhotoSet(images[:1], far, far)
+    for sample, nearest, ratio in (
+        (by_features, 7, 0.1 * np.sqrt(8) / 0.5),
+        (by_thumbnails, 9, 0.05 * np.sqrt(8) / 0.25),
+    ):
+        found = compute_copies(sample, train, thresholds, NET, seed=0)
+        assert found.nearest[0] == nearest
+        assert found.closeness[0] == pytest.approx(ratio, rel=1e-5)
+        assert found.suspicious.all()
+    assert not compute_copies(neither, train, thresholds, NET, seed=0).suspicious.any()
 
 
 def test_planted_copies_and_near_copies_are_found(tmp_path: Path) -> None:

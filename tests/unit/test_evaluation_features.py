@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,8 @@ def test_threads_and_batches_do_not_matter() -> None:
     try:
         torch.set_num_threads(2)
         np.testing.assert_array_equal(net.features(images), one)
-        assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)
     np.testing.assert_allclose(net.features(images[40:45]), one[40:45], atol=1e-4)

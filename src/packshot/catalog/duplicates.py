@@ -11,7 +11,7 @@ hair's breadth cropped. Two photos of one product, or of its colour variants, ar
         (s + 1) ratio <= 1.12                     contrast
         mean |a' - b'| <= min(3, 0.5 + s / 10)    shape; stricter for flat pictures
         max |a' - b'| <= 24                       no part differs: another print on the same shirt does
-        max |colour_a - colour_b| <= 28           no part has another colour
+        max |colour_a - colour_b| <= 20           no part has another colour
 
 The thresholds were set by eye on Fashion-MNIST and on photos by private sellers, so that what they join is one photo.
 3.  Groups: connected pairs (union-find). The thresholds are strict, so that groups do not grow into chains.
@@ -33,7 +33,7 @@ Figures = npt.NDArray[np.float32]
 
 MAX_BITS = 4
 EDGES = (0, 11, 22, 33, 44, 54, 64)
-BRIGHTNESS, CONTRAST, SHAPE, PART, COLOUR = 8.0, 1.12, 3.0, 24.0, 28
+BRIGHTNESS, CONTRAST, SHAPE, PART, COLOUR = 8.0, 1.12, 3.0, 24.0, 20
 REACH = 4096
 """Neighbours that a photo is compared with per pair of bands, at most: it bounds the time for a catalogue that is
 nearly all alike, where a photo still meets its group through its next neighbours."""

@@ -142,7 +142,9 @@ def torchmetrics_fd(fake: Vectors, real: Vectors) -> float:
     """Returns the Frechet distance by `torchmetrics.image.fid`, fed in chunks of float64."""
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    metric = FrechetInceptionDistance(feature=PassThrough(fake.shape[1])).set_dtype(torch.float64)
+    # Not summed over ranks: while several train, only the first one measures.
+    metric = FrechetInceptionDistance(feature=PassThrough(fake.shape[1]), sync_on_compute=False)
+    metric.set_dtype(torch.float64)
     for rows, is_real in ((real, True), (fake, False)):
         for start in range(0, len(rows), CHUNK):
             metric.update(_float64(rows[start : start + CHUNK]), real=is_real)
@@ -159,7 +161,9 @@ def torchmetrics_kid(fake: Vectors, real: Vectors, *, subsets: int, subset_size:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Metric `Kernel Inception Distance` will save all extracted features")
-        metric = KernelInceptionDistance(feature=PassThrough(fake.shape[1]), subsets=subsets, subset_size=subset_size)
+        metric = KernelInceptionDistance(
+            feature=PassThrough(fake.shape[1]), subsets=subsets, subset_size=subset_size, sync_on_compute=False
+        )
     metric.set_dtype(torch.float64)
     metric.update(_float64(real), real=True)
     metric.update(_float64(fake), real=False)
