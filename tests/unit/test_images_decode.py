@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageFile, features
 
 from packshot.images import decode as decode_module
-from packshot.images.decode import BadPicture, Limits, decode
+from packshot.images.decode import BadPicture, Limits, decode, plain_jpeg
 from packshot.images.picture import ProductImage
 
 Pixels = npt.NDArray[np.uint8]
@@ -479,3 +479,32 @@ def test_real_photos_are_what_pillow_decodes(shared_data: Path) -> None:
     for path in photos:
         with Image.open(path) as im:
             assert np.array_equal(decode(path).pixels, np.asarray(im.convert("RGB")))
+
+
+# --- the short way for plain JPEG files ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 30}, {"dpi": (300, 300)}, {"comment": "x"}])
+def test_plain_jpeg_equals_decode(options: dict[str, object]) -> None:
+    data = saved(ramp(), "JPEG", **options)
+    picture = plain_jpeg(data, Limits())
+    assert picture is not None
+    assert np.array_equal(np.asarray(picture), decode(data).pixels)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_plain_jpeg_leaves_other_colours_to_decode(mode: str) -> None:
+    assert plain_jpeg(saved(Image.fromarray(ramp()).convert(mode), "JPEG"), Limits()) is None
+
+
+def test_plain_jpeg_leaves_what_needs_heed_to_decode() -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    data = saved(ramp(), "JPEG")
+    assert plain_jpeg(saved(ramp(), "JPEG", exif=turned), Limits()) is None
+    assert plain_jpeg(saved(ramp(), "JPEG", icc_profile=b"not a profile"), Limits()) is None
+    assert plain_jpeg(saved(ramp(), "JPEG", xmp=b"<x:xmpmeta/>"), Limits()) is None
+    assert plain_jpeg(data[: len(data) // 2], Limits()) is None
+    assert plain_jpeg(saved(ramp(), "PNG"), Limits()) is None
+    assert plain_jpeg(data, Limits(max_pixels=99)) is None
+    assert plain_jpeg(data, Limits(max_bytes=99)) is None

@@ -23,9 +23,9 @@ from packshot.catalog.fingerprint import colour_thumb, fingerprint_grey, hash_pi
 from packshot.catalog.options import NOT_SPDX, is_spdx
 from packshot.catalog.records import PhotoRecord
 from packshot.catalog.schema import EXAMINED, FIGURES
-from packshot.images.decode import MIB, SUFFIXES, BadPicture, Limits, decode
+from packshot.images.decode import MIB, SUFFIXES, BadPicture, Limits, decode, plain_jpeg
 from packshot.images.encode import encode
-from packshot.images.picture import ProductImage
+from packshot.images.picture import Metadata, ProductImage
 from packshot.images.resize import flatten, resize
 
 Pixels = npt.NDArray[np.uint8]
@@ -162,35 +162,59 @@ def _look(record: PhotoRecord, settings: Settings, notes: Counter[str]) -> _Phot
     assert record.path is not None
     data = _read(record.path, record.root, settings.limits)
     # What goes over the same bytes is done together, while they are in the processor's cache: first the file's ...
-    sha256, blocks, forbids = hashlib.sha256(data).hexdigest(), data.count(b"Exif\0\0"), _training_mining(data)
-    image = decode(data, limits=settings.limits)
+    sha256, blocks, forbids = hashlib.sha256(data).hexdigest(), data.count(b"Exif\0"), _training_mining(data)
+    opened = _open(data, settings.limits)
     # ... then the pixels'.
-    pixel_hash = hash_pixels(image.pixels)
-    colour = Image.fromarray(flatten(image.pixels))
-    grey = colour.convert("L")
+    pixel_hash = hash_pixels(opened.pixels)
+    grey = opened.picture.convert("L")
 
-    if not settings.allow_opted_out and (words := forbids or _plus_opt_out(image)):
+    if not settings.allow_opted_out and (words := forbids or _plus_opt_out(opened)):
         raise BadPicture(f"forbids training on it in its own metadata ({words})")
-    facts = image.history[0].params
     ending = os.path.splitext(record.path)[1].lower()  # noqa: PTH122 - once per photo, strings are faster.
-    if ending and ending not in SUFFIXES[facts["format"]]:
+    if ending and ending not in SUFFIXES[opened.format]:
         notes["The name's ending does not fit the content; the content decided."] += 1
-    for note in facts["notes"]:
+    for note in opened.notes:
         notes[note] += 1
-    stored = _keep(data, image, settings.max_side, carries_place=_carries_place(blocks, image))
-    figure = quality.estimate_jpeg_quality(data) if facts["format"] == "JPEG" else math.nan
+    stored = _keep(data, opened, settings.max_side, carries_place=_carries_place(blocks, opened))
+    figure = quality.estimate_jpeg_quality(data) if opened.format == "JPEG" else math.nan
     row = _row(record, licence, source, sha256) | {
-        "width": image.width,
-        "height": image.height,
+        "width": opened.picture.width,
+        "height": opened.picture.height,
         "jpeg_quality": None if math.isnan(figure) else figure,
-        "format": facts["format"],
+        "format": opened.format,
         "bytes": len(data),
         **_kept(stored, data),
-        "source_type": facts["source_type"],
+        "source_type": opened.source_type,
         "pixel_hash": pixel_hash,
-        "colour": colour_thumb(colour),
+        "colour": colour_thumb(opened.picture),
     }
     return _Photo(row=row, stored=stored, small=_reduced(grey), window=_window(grey))
+
+
+class _Opened(NamedTuple):
+    """A decoded photo: in mode RGB with alpha over white, as its own pixels, and what its file said."""
+
+    picture: Image.Image
+    pixels: Pixels
+    format: str
+    metadata: Metadata
+    source_type: str | None
+    notes: Sequence[str]
+
+
+def _open(data: bytes, limits: Limits) -> _Opened:
+    """Decodes a photo.
+
+    Raises:
+        BadPicture: it cannot be read.
+    """
+    picture = plain_jpeg(data, limits)
+    if picture is not None:
+        return _Opened(picture, np.asarray(picture), "JPEG", Metadata(), None, ())
+    image = decode(data, limits=limits)
+    facts = image.history[0].params
+    picture = Image.fromarray(flatten(image.pixels))
+    return _Opened(picture, image.pixels, facts["format"], image.metadata, facts["source_type"], facts["notes"])
 
 
 def _look_at_pixels(
@@ -282,30 +306,31 @@ def _training_mining(data: bytes) -> str | None:
 
     Source: CAWG and C2PA, "Training and data mining assertion". Looked for as text: the manifest is not verified.
     """
+    if b"c2pa" not in data:  # Short words are found faster, and every manifest has this one.
+        return None
     return "C2PA training-mining, notAllowed" if b".training-mining" in data and b"notAllowed" in data else None
 
 
-def _plus_opt_out(image: ProductImage) -> str | None:
+def _plus_opt_out(opened: _Opened) -> str | None:
     """Returns the value of PLUS "Data Mining" in a photo's XMP that forbids it, or None."""
-    found = OPT_OUT.search(image.metadata.xmp or b"")
+    found = OPT_OUT.search(opened.metadata.xmp or b"")
     return f"PLUS {found[0].decode()}" if found else None
 
 
-def _keep(data: bytes, image: ProductImage, max_side: int, *, carries_place: bool) -> Stored:
+def _keep(data: bytes, opened: _Opened, max_side: int, *, carries_place: bool) -> Stored:
     """Returns what to store of a photo: its file as it is, or a copy without metadata, smaller if need be."""
-    facts = image.history[0].params
-    longest = max(image.width, image.height)
+    width, height = opened.picture.size
     if (
-        facts["format"] in KEPT_AS_THEY_ARE
-        and longest <= max_side
+        opened.format in KEPT_AS_THEY_ARE
+        and max(width, height) <= max_side
         # More than the pixels themselves is not the picture: a film, further frames, a hidden archive.
-        and len(data) <= 4 * image.width * image.height + 2**16
-        and not any("several frames" in note for note in facts["notes"])
+        and len(data) <= 4 * width * height + 2**16
+        and not any("several frames" in note for note in opened.notes)
         and not carries_place
     ):
-        return Stored(data, facts["format"], image.width, image.height)
-    pixels = _shrunk(image.pixels, max_side) if longest > max_side else image.pixels
-    form = "PNG" if image.has_alpha else "JPEG"
+        return Stored(data, opened.format, width, height)
+    pixels = _shrunk(opened.pixels, max_side) if max(width, height) > max_side else opened.pixels
+    form = "PNG" if pixels.shape[2] == 4 else "JPEG"
     return Stored(encode(ProductImage(pixels), form, quality=95), form, pixels.shape[1], pixels.shape[0])
 
 
@@ -320,16 +345,16 @@ def _kept(stored: Stored, data: bytes) -> dict[str, Any]:
     return {"stored": kind, "stored_width": stored.width, "stored_height": stored.height}
 
 
-def _carries_place(blocks: int, image: ProductImage) -> bool:
+def _carries_place(blocks: int, opened: _Opened) -> bool:
     """Returns whether a file says where it was taken, or could.
 
     Args:
         blocks: EXIF blocks in the file; decoding gives the first one only.
-        image: what decoding gave.
+        opened: what decoding gave.
     """
-    if b"GPS" in (image.metadata.xmp or b"") or blocks > 1:
+    if b"GPS" in (opened.metadata.xmp or b"") or blocks > 1:
         return True
-    exif = image.metadata.exif
+    exif = opened.metadata.exif
     if exif is None:
         return blocks > 0  # One that cannot be read.
     if b"\x88\x25" not in exif and b"\x25\x88" not in exif:  # The tag's number, in either byte order.

