@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
@@ -19,18 +19,20 @@ class ModelEntry:
 
     Attributes:
         name: as on the command line.
-        family: which training step drives it.
+        family: its training step (`training.run.STEPS`) and settings (`training.config.OBJECTIVES`).
         summary: one line for a person.
         source: the published description that it follows.
         sizes: picture sizes that it can make, in pixels.
         channels: 1 grey, 3 RGB.
         config: the dataclass of its sizes.
         networks: role ("generator", "discriminator", "vae") to a constructor (config, spec) -> module.
-        sampler: the role that makes pictures, of which the average (EMA) is kept.
+        sampler: the role that makes pictures, of which the average (EMA) is kept. It has `z_dim`, and its
+            `decode(z, label)`, or `forward(z, label)`, turns z [N, z_dim] into pictures [N, C, H, W] in [-1, 1].
+        fitted_prior: z is drawn from Gaussians fitted to the codes of photos after training; else from N(0, I).
     """
 
     name: str
-    family: Literal["gan", "vae"]
+    family: str
     summary: str
     source: str
     sizes: tuple[int, ...]
@@ -38,6 +40,7 @@ class ModelEntry:
     config: type[Any]
     networks: dict[str, Callable[[Any, PictureSpec], nn.Module]]
     sampler: str
+    fitted_prior: bool = False
 
 
 MODELS: dict[str, ModelEntry] = {
@@ -75,6 +78,7 @@ MODELS: dict[str, ModelEntry] = {
             config=VAEConfig,
             networks={"vae": ConvVAE},
             sampler="vae",
+            fitted_prior=True,
         ),
     )
 }

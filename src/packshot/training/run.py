@@ -249,10 +249,10 @@ class _Session:
             torch.manual_seed(stream_seed(config.seed, "weights"))
             networks = {role: build(config.net, spec) for role, build in entry.networks.items()}
             self.step = STEPS[entry.family](networks, config.objective)
-        for network in networks.values():
+        for network in self.step.networks.values():
             network.to(fabric.device, memory_format=torch.channels_last)
         self.ema = make_ema(networks[entry.sampler])
-        self.networks = {**networks, "ema": self.ema}
+        self.networks = {**self.step.networks, "ema": self.ema}
         self.checkpoint = CheckpointHook(run, config.loop, self.networks, self.step.optimizers)
 
     def go(self) -> TrainResult | None:
@@ -349,9 +349,9 @@ class _Session:
             self.checkpoint.save(state)  # So that a kill from here on does not forget the attempt.
 
     def generator(self, photos: int = QUICK_PRIOR_PHOTOS) -> TrainedGenerator:
-        """Returns the averaged network, weights shared; a VAE's prior is fitted to `photos` of the training photos."""
+        """Returns the averaged network, weights shared; a prior that is fitted sees `photos` of the training photos."""
         prior = None
-        if self.entry.family == "vae":
+        if self.entry.fitted_prior:
             own = self.batches.chosen
             chosen = own[np.linspace(0, len(own) - 1, min(photos, len(own))).astype(np.int64)]
             images = torch.from_numpy(self.packed.images[chosen]).to(self.fabric.device)

@@ -28,7 +28,13 @@ class Batch:
 
 
 class Step(Protocol):
-    """A family's networks and optimisers, and how one batch changes them."""
+    """A family's networks and optimisers, and how one batch changes them.
+
+    Attributes:
+        networks: all that a checkpoint has to keep, by role: those of the model's table entry, and modules of the
+            step's own whose state changes while it trains (as buffers).
+        optimizers: by role.
+    """
 
     networks: dict[str, nn.Module]
     optimizers: dict[str, Optimizer]
