@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Processes that run tests; each of them uses one thread.
+WORKERS ?= 2
 
 .PHONY: help setup demo test test-all check bench docs clean
 
@@ -26,10 +28,10 @@ demo: setup  ## real photos in, new product pictures and a report out
 	$(BIN)/packshot report demo/run
 
 test: setup  ## the default tests, under five minutes on two cores
-	$(BIN)/python -m pytest -m "not slow and not gpu and not browser"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not gpu and not browser"
 
 test-all: setup  ## all tests that this machine can run
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: setup  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

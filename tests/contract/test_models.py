@@ -38,10 +38,22 @@ def test_every_parameter_gets_a_gradient(entry: ModelEntry, spec: PictureSpec) -
     label = torch.arange(8) % spec.categories
     for role, build in entry.networks.items():
         network = build(entry.config(), spec)
+        with torch.no_grad():  # A layer that begins at 0 lets no gradient through to those before it.
+            for parameter in network.parameters():
+                parameter += 0.01 * torch.randn_like(parameter)
         if role == "generator":
             out = [network(torch.randn(8, network.z_dim), label)]
         elif role == "discriminator":
             out = [network(torch.randn(8, spec.channels, spec.size, spec.size), label)]
+        elif role == "latent":
+            x = torch.rand(8, spec.channels, spec.size, spec.size)
+            z, t = torch.randn(8, network.z_dim), torch.rand(8)
+            x_hat, mean, logvar = network.vae(x, label, z)
+            # Each category has a row in the flow, and so has "none".
+            out = [x_hat, mean, logvar, network.flow.velocity_loss(mean, torch.arange(8) % (spec.categories + 1), z, t)]
+        elif role == "vq":
+            x_hat, _, _, logits = network(torch.rand(8, spec.channels, spec.size, spec.size), label)
+            out = [x_hat, logits]
         else:
             out = list(
                 network(torch.rand(8, spec.channels, spec.size, spec.size), label, torch.randn(8, network.z_dim))

@@ -26,7 +26,16 @@ GOLDEN = Path(__file__).with_name("loss_curves.json")
 SMALL = {
     "dcgan": ["net.g_width=8", "net.d_width=8"],
     "gan-reference": ["net.g_width=16", "net.d_width=8"],
+    "gan-mlp": ["net.g_width=32", "net.d_width=16"],
+    "wgan-gp": ["net.g_width=8", "net.d_width=8"],
+    "r3gan": ["net.g_width=4", "net.d_width=4", "net.group=8"],
+    "stylegan2": ["net.g_width=4", "net.d_width=4", "net.g_widest=16", "net.d_widest=16"],
+    "projected": ["net.view=32", "net.g_width=4", "net.mixed=8", "net.d_width=8"],
+    "latent": ["net.width=8", "net.z_dim=16", "net.flow_width=32", "net.flow_blocks=2"],
     "vae": ["net.width=8"],
+    "vae-gan": ["net.width=8", "net.d_width=8"],
+    "vq-vae": ["net.width=8", "net.codes=16", "net.prior_width=16", "net.prior_layers=1", "net.prior_heads=2"],
+    "hvae": ["net.width=4", "objective.top_first_steps=30"],
 }
 
 

@@ -31,7 +31,8 @@ def evaluate(
             interval = f"[{f['low']:.4g}, {f['high']:.4g}]" if f["low"] is not None else ""
             value = f"{f['value']:.4g}" if f["value"] is not None else "-"
             text.append(f"{f['name']:28} {value:>8}  {interval:20} n={f['n']}  {f['warning'] or ''}")
-        return [*text, *(f"Warning: {w}" for w in result["warnings"]), f"Written to {run / 'evaluation.json'}"]
+        written = [f"Written to {run / 'evaluation.json'}"] if run.is_dir() else []
+        return [*text, *(f"Warning: {w}" for w in result["warnings"]), *written]
 
     emit(result, as_json, lines)
 

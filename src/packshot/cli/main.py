@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 import packshot
-from packshot.cli import catalog, evaluate, generate, train
+from packshot.cli import catalog, evaluate, explain, export, generate, train
 from packshot.core.errors import PackshotError, suggest
 from packshot.core.process import wait_without_spinning
 
@@ -45,6 +45,8 @@ cli.add_command(generate.create)
 cli.add_command(generate.sample)
 cli.add_command(evaluate.evaluate)
 cli.add_command(evaluate.report)
+cli.add_command(explain.explain)
+cli.add_command(export.export)
 cli.add_command(train.models)
 
 

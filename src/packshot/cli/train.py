@@ -21,6 +21,7 @@ NEW = "<the run at --out>"
 @click.option("--budget", help="How long: 150s, 5m, 300cpu-s (CPU-seconds) or 200kimg (pictures).")
 @click.option("--size", type=int, help="Picture size in pixels. [32 for photos up to 32 px, else 64]")
 @click.option("--seed", type=int, help="Start of every random stream. [0]")
+@click.option("--from", "origin", type=click.Path(path_type=Path), help="Begin with the weights of this run or model.")
 @click.option("--resume", is_flag=False, flag_value=NEW, metavar="[RUN]", help="Go on with the run RUN (or --out).")
 @click.option("--devices", default=1, show_default=True, help="Devices on each node.")
 @click.option("--nodes", default=1, show_default=True, help="Nodes (machines), under torchrun.")
@@ -37,6 +38,7 @@ def train(
     budget: str | None,
     size: int | None,
     seed: int | None,
+    origin: Path | None,
     resume: str | None,
     devices: int,
     nodes: int,
@@ -50,7 +52,7 @@ def train(
         run = _run_to_resume(resume, catalog, out)
         if dry_run:
             raise UsageError("--dry-run shows the settings of a new run; those of this one are in its run.json.")
-        if model or recipe or settings or size is not None or seed is not None:
+        if origin or model or recipe or settings or size is not None or seed is not None:
             raise UsageError("A resumed run keeps its own settings; with --resume only --budget can be changed.")
     elif catalog is None:
         raise UsageError("Say which catalogue to train on: packshot train CATALOG (made by packshot ingest).")
@@ -63,6 +65,12 @@ def train(
     if resume is not None:
         result = training.resume(run, budget=budget, quiet=quiet, devices=where)
     else:
+        if origin is not None and recipe is None:
+            from packshot.training.finetune import open_origin
+
+            start = open_origin(origin)
+            if model in (None, start.model):
+                model, settings = start.model, (*start.settings(), *settings)
         config = presets.resolve_config(
             model=model, recipe=recipe, settings=settings, budget=budget, seed=seed, size=size
         )
@@ -73,7 +81,13 @@ def train(
         assert catalog is not None
         command = shlex.join(["packshot", *(click.get_current_context().find_root().obj or [])])
         result = training.train(
-            catalog, out or _next_run(catalog, config.model), config, devices=where, command=command, quiet=quiet
+            catalog,
+            out or next_run(catalog, config.model),
+            config,
+            origin=origin,
+            devices=where,
+            command=command,
+            quiet=quiet,
         )
     if result is None:  # Another rank than the first: it speaks for all.
         return
@@ -106,7 +120,7 @@ def _run_to_resume(resume: str, catalog: Path | None, out: Path | None) -> Path:
     return runs[0]
 
 
-def _next_run(catalog: Path, model: str) -> Path:
+def next_run(catalog: Path, model: str) -> Path:
     """Returns runs/NNNNN-model-catalogue with the next free number."""
     root = Path("runs")
     taken = [int(p.name[:5]) for p in root.glob("[0-9][0-9][0-9][0-9][0-9]-*")]
@@ -124,6 +138,8 @@ def _flat(table: dict[str, object], prefix: str = "") -> list[str]:
 @json_option
 def models(as_json: bool) -> None:
     """List the models: family, sizes, source."""
+    from packshot.core.files import read_json
+    from packshot.core.runs import RunFolder, shipped_names
     from packshot.models.table import MODELS
     from packshot.training.presets import DEFAULT_MODEL
 
@@ -139,11 +155,16 @@ def models(as_json: bool) -> None:
         }
         for m in MODELS.values()
     ]
+    ready = [{"name": name, "card": read_json(RunFolder.open(Path(name)).card_file)} for name in shipped_names()]
     emit(
-        {"models": rows},
+        {"models": rows, "ready": ready},
         as_json,
         lambda: [
-            f"{m.name:14} {m.family:4} {'/'.join(map(str, m.sizes)):6} px  {m.summary}. {m.source}"
-            for m in MODELS.values()
+            *(
+                f"{m.name:14} {m.family:7} {'/'.join(map(str, m.sizes)):6} px  {m.summary}. {m.source}"
+                for m in MODELS.values()
+            ),
+            *(["", "Ready-trained, by name instead of a run folder:"] if ready else []),
+            *(f"{r['name']:14} {r['card']['summary']}" for r in ready),
         ],
     )

@@ -9,6 +9,14 @@ from typing import Any
 from packshot.core.errors import PackshotError
 from packshot.core.files import disk_errors, read_json, write_json, write_text
 
+SHIPPED = Path(__file__).parents[1] / "shipped"
+"""Run folders that come with the package; each is known by its name. They are read, never written."""
+
+
+def shipped_names() -> list[str]:
+    """Returns the names of the ready-trained generators that come with the package."""
+    return sorted(p.parent.name for p in SHIPPED.glob("*/run.json"))
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -88,7 +96,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
-        """Opens an existing run folder.
+        """Opens an existing run folder, or one that comes with the package, by its name.
 
         Raises:
             PackshotError: there is no run at `path`.
@@ -96,11 +104,19 @@ class RunFolder:
         run = cls(path)
         with disk_errors(path):
             there = run.run_file.is_file()
-        if not there:
-            raise PackshotError(
-                f"{path} is not a run folder (it has no run.json); train one with: packshot train CATALOG --out {path}"
-            )
-        return run
+        if there:
+            return run
+        if str(path) in shipped_names():
+            return cls(SHIPPED / path)
+        raise PackshotError(
+            f"{path} is not a run folder (it has no run.json); train one with: packshot train CATALOG --out {path}"
+            + (f"; or use one that comes with Packshot: {', '.join(names)}" if (names := shipped_names()) else "")
+        )
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it comes with the package, so that nothing may be written to it."""
+        return self.path.parent == SHIPPED
 
     def read(self) -> dict[str, Any]:
         """Returns the contents of `run.json`."""

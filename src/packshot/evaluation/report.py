@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from packshot.catalog import Catalog, Packed, open_catalog
 from packshot.catalog.dataset import Split
-from packshot.core.errors import PackshotError
+from packshot.core.errors import PackshotError, UsageError
 from packshot.core.files import read_json, sha256_file, write_text
 from packshot.core.runs import RunFolder, read_jsonl
 from packshot.images.picture import Operation, ProductImage
@@ -42,6 +42,10 @@ def write_report(run_path: Path, *, catalog: Path | None = None, out: Path | Non
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     run = RunFolder.open(run_path)
+    if run.is_shipped:
+        raise UsageError(
+            f"{run_path} came with Packshot and has no log to report on; its card.json says how it was made."
+        )
     about = run.read()
     if not run.model_file.exists():
         raise PackshotError(f"The run {run_path} has no model yet; finish it with: packshot train --resume {run_path}")
@@ -89,11 +93,20 @@ def write_report(run_path: Path, *, catalog: Path | None = None, out: Path | Non
 def open_run_catalog(about: Mapping[str, Any], catalog: Path | None) -> Catalog:
     """Opens the catalogue that a run was trained on, or the one given instead.
 
+    A generator that came with the package knows no catalogue of this machine; any with its categories will do.
+
     Raises:
+        UsageError: such a generator, and no catalogue or one with other categories.
         PackshotError: it is missing, or its contents are not those that the run was trained on.
     """
+    if catalog is None and "catalog" not in about:
+        raise UsageError("This generator came with Packshot; say which photos to compare with by --catalog.")
     path = catalog or Path(about["catalog"])
     photos = open_catalog(path)
+    if "catalog" not in about:
+        if list(photos.categories) != about["categories"]:
+            raise UsageError(f"The catalogue {path} has other categories than the generator makes.")
+        return photos
     if photos.checksum != about["catalog_checksum"]:
         raise PackshotError(
             f"The catalogue {path} is not the one this run was trained on: it was changed since, or is another."

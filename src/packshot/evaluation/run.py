@@ -1,17 +1,20 @@
 """`packshot evaluate`: sample a run's generator, measure it against its catalogue, write `evaluation.json`."""
 
-from dataclasses import asdict
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from packshot.core.errors import PackshotError, UsageError
 from packshot.core.files import sha256_file, write_json
 from packshot.core.progress import Progress
 from packshot.core.runs import RunFolder
-from packshot.evaluation.evaluate import evaluate_pictures
+from packshot.evaluation.evaluate import Evaluation, Photos, evaluate_pictures
+from packshot.evaluation.likelihood import Autoencoder, bits_per_dim_figure
 from packshot.evaluation.report import open_run_catalog, run_pictures
 from packshot.models.features.efflite import load_efflite0
-from packshot.sampling.generator import equal_shares, load_generator
+from packshot.models.table import find_model
+from packshot.sampling.generator import TrainedGenerator, equal_shares, load_generator
 
 
 def evaluate_run(
@@ -24,6 +27,8 @@ def evaluate_run(
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Draws n samples in equal shares of the categories, measures them, and writes and returns the evaluation.
+
+    Of a generator that came with the package nothing is written.
 
     Args:
         run_path: the run folder.
@@ -51,17 +56,43 @@ def evaluate_run(
         from packshot.models.features.inception import load_inception
 
         nets.append(load_inception(inception))
+    train, test = (run_pictures(photos, about, generator, split) for split in ("train", "test"))
     with Progress("Evaluating", 1.0, quiet=quiet) as bar:
         evaluation = evaluate_pictures(
             samples=generator.sample(labels.tolist(), seed),
             sample_labels=labels,
-            real_train=run_pictures(photos, about, generator, "train"),
-            real_test=run_pictures(photos, about, generator, "test"),
+            real_train=train,
+            real_test=test,
             cache=photos.cache,
             seed=seed,
             nets=nets,
             progress=bar,
         )
+        if find_model(generator.model).family == "vae":
+            evaluation = _with_likelihood(evaluation, generator, train, test, seed)
     result = {**asdict(evaluation), "n": n, "seed": seed, "model_sha256": sha256_file(run.model_file)}
-    write_json(run.evaluation_file, result)
+    if not run.is_shipped:
+        write_json(run.evaluation_file, result)
     return result
+
+
+def _with_likelihood(
+    evaluation: Evaluation, generator: TrainedGenerator, train: Photos, test: Photos, seed: int
+) -> Evaluation:
+    """Adds the bits per dimension, with the time they took."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    figure = bits_per_dim_figure(
+        cast(Autoencoder, generator.network),
+        (train.images, train.labels),
+        (test.images, test.labels),
+        prior=generator.prior,
+        margin=generator.margin,
+        seed=seed,
+    )
+    return replace(
+        evaluation,
+        figures=(*evaluation.figures, figure),
+        protocol=f"{evaluation.protocol} Bits per dimension are of {figure.n:,} test photos.",
+        seconds={**evaluation.seconds, "likelihood": round(time.perf_counter() - wall, 3)},
+        cpu_seconds=round(evaluation.cpu_seconds + time.process_time() - cpu, 2),
+    )

@@ -8,9 +8,18 @@ from torch import nn
 
 from packshot.core.errors import UsageError, lookup
 from packshot.models.gan.dcgan import DCGANConfig, DCGANDiscriminator, DCGANGenerator
+from packshot.models.gan.mlp import MLPConfig, MLPDiscriminator, MLPGenerator
+from packshot.models.gan.projected import ProjectedConfig, ProjectedDiscriminator, ProjectedGenerator
+from packshot.models.gan.r3gan import R3GANConfig, R3GANDiscriminator, R3GANGenerator
 from packshot.models.gan.reference import ReferenceConfig, ReferenceDiscriminator, ReferenceGenerator
+from packshot.models.gan.stylegan2 import StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2Generator
+from packshot.models.gan.wgan import WGANConfig, WGANDiscriminator, WGANGenerator
 from packshot.models.spec import PictureSpec
+from packshot.models.vae.adversarial import VAEGANConfig, build_discriminator, build_vae
 from packshot.models.vae.conv import ConvVAE, VAEConfig
+from packshot.models.vae.hierarchical import HierarchicalVAE, HVAEConfig
+from packshot.models.vae.latent import LatentConfig, LatentFlow
+from packshot.models.vae.vq import VQVAE, VQVAEConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +78,72 @@ MODELS: dict[str, ModelEntry] = {
             sampler="generator",
         ),
         ModelEntry(
+            name="latent",
+            family="latent",
+            summary="VAE and a flow of its codes, with guidance by category; conditional",
+            source="Rombach et al. 2022, arXiv:2112.10752; Lipman et al. 2023, arXiv:2210.02747",
+            sizes=(32, 64),
+            channels=(1, 3),
+            config=LatentConfig,
+            networks={"latent": LatentFlow},
+            sampler="latent",
+        ),
+        ModelEntry(
+            name="gan-mlp",
+            family="gan",
+            summary="the first GAN, fully connected, conditional on category; quick, coarse pictures",
+            source="Goodfellow et al. 2014, arXiv:1406.2661",
+            sizes=(32, 64),
+            channels=(1, 3),
+            config=MLPConfig,
+            networks={"generator": MLPGenerator, "discriminator": MLPDiscriminator},
+            sampler="generator",
+        ),
+        ModelEntry(
+            name="wgan-gp",
+            family="gan",
+            summary="residual GAN with the Wasserstein loss and gradient penalty, conditional; steady, slow",
+            source="Gulrajani et al. 2017, arXiv:1704.00028",
+            sizes=(32, 64),
+            channels=(1, 3),
+            config=WGANConfig,
+            networks={"generator": WGANGenerator, "discriminator": WGANDiscriminator},
+            sampler="generator",
+        ),
+        ModelEntry(
+            name="r3gan",
+            family="gan",
+            summary="residual GAN without normalisation, relativistic loss with R1 and R2, conditional; stable",
+            source="Huang et al. 2024, arXiv:2501.05441",
+            sizes=(32, 64),
+            channels=(1, 3),
+            config=R3GANConfig,
+            networks={"generator": R3GANGenerator, "discriminator": R3GANDiscriminator},
+            sampler="generator",
+        ),
+        ModelEntry(
+            name="stylegan2",
+            family="gan",
+            summary="StyleGAN2 at widths for a CPU: styles to mix and to truncate; needs minutes to become good",
+            source="Karras et al. 2020, arXiv:1912.04958",
+            sizes=(32, 64),
+            channels=(1, 3),
+            config=StyleGAN2Config,
+            networks={"generator": StyleGAN2Generator, "discriminator": StyleGAN2Discriminator},
+            sampler="generator",
+        ),
+        ModelEntry(
+            name="projected",
+            family="gan",
+            summary="Projected GAN: discriminators on a frozen ImageNet network's features; for few photos",
+            source="Sauer et al. 2021, arXiv:2111.01007",
+            sizes=(32, 64),
+            channels=(1, 3),
+            config=ProjectedConfig,
+            networks={"generator": ProjectedGenerator, "discriminator": ProjectedDiscriminator},
+            sampler="generator",
+        ),
+        ModelEntry(
             name="vae",
             family="vae",
             summary="convolutional VAE, conditional on category; stable, softer pictures; the default",
@@ -79,6 +154,40 @@ MODELS: dict[str, ModelEntry] = {
             networks={"vae": ConvVAE},
             sampler="vae",
             fitted_prior=True,
+        ),
+        ModelEntry(
+            name="vae-gan",
+            family="vae-gan",
+            summary="VAE whose decoder also meets a discriminator; conditional",
+            source="Larsen et al. 2016, arXiv:1512.09300",
+            sizes=(32, 64),
+            channels=(1, 3),
+            config=VAEGANConfig,
+            networks={"vae": build_vae, "discriminator": build_discriminator},
+            sampler="vae",
+            fitted_prior=True,
+        ),
+        ModelEntry(
+            name="vq-vae",
+            family="vq-vae",
+            summary="pictures as 8x8 codes of a learned codebook, written by a small transformer; conditional",
+            source="van den Oord et al. 2017, arXiv:1711.00937",
+            sizes=(32, 64),
+            channels=(1, 3),
+            config=VQVAEConfig,
+            networks={"vq": VQVAE},
+            sampler="vq",
+        ),
+        ModelEntry(
+            name="hvae",
+            family="vae",
+            summary="hierarchical VAE, latents at 1x1, 4x4 and 8x8 with a learned prior; conditional",
+            source="Sonderby et al. 2016, arXiv:1602.02282; Child 2021, arXiv:2011.10650",
+            sizes=(32, 64),
+            channels=(1, 3),
+            config=HVAEConfig,
+            networks={"vae": HierarchicalVAE},
+            sampler="vae",
         ),
     )
 }

@@ -3,7 +3,7 @@
 Letters: N pictures, K categories, z prior sample.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,18 +67,58 @@ class TrainedGenerator:
             rows.append(torch.randn(self.network.z_dim, generator=generator))
         return torch.stack(rows)
 
-    def pictures(self, eps: Tensor, labels: Tensor | Sequence[int]) -> np.ndarray:
-        """Returns uint8 pictures [N, H, W, C] for eps [N, z_dim] and labels [N]; the margin is cut off."""
+    def decode(self, z: Tensor, label: Tensor) -> Tensor:
+        """Returns pictures [N, C, H, W] in [-1, 1] for z [N, z_dim] and label [N]; gradients flow to z."""
+        return getattr(self.network, "decode", self.network)(z, label)
+
+    def render(self, eps: Tensor, label: Tensor, *, truncation_psi: float = 1.0) -> Tensor:
+        """Returns pictures [N, C, H, W] in [-1, 1], margin and all, for eps [N, z_dim] and label [N].
+
+        Gradients flow to eps.
+
+        Args:
+            eps: ~ N(0, I).
+            label: int64.
+            truncation_psi: 1 leaves the samples as they are, 0 gives the category's typical picture. A network with
+                `truncated` does it its own way; for others eps is made shorter before the prior.
+        """
+        own = getattr(self.network, "truncated", None) if truncation_psi != 1 else None
+        if own is None and truncation_psi != 1:
+            eps = eps * truncation_psi
+        z = eps if self.prior is None else self.prior(eps, label)
+        return self.decode(z, label) if own is None else own(z, label, truncation_psi)
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether gradients flow from the pictures to the noise; not where the noise draws codes from a codebook."""
+        with torch.enable_grad():
+            eps = self.noise(0, 0, 1).to(next(self.network.parameters()).device).requires_grad_(True)
+            return self.render(eps, torch.zeros(1, dtype=torch.int64, device=eps.device)).requires_grad
+
+    def whiten(self, z: Tensor, label: Tensor) -> Tensor:
+        """Returns the eps [N, z_dim] that the prior turns into z [N, z_dim] for label [N]."""
+        return z if self.prior is None else self.prior.inverse(z, label)
+
+    def pictures(self, eps: Tensor, labels: Tensor | Sequence[int], *, truncation_psi: float = 1.0) -> np.ndarray:
+        """Returns uint8 pictures [N, H, W, C] for eps [N, z_dim] and labels [N]; the margin is cut off.
+
+        `truncation_psi` is as in `render`.
+        """
+        return self._images(lambda e, y: self.render(e, y, truncation_psi=truncation_psi), eps, labels)
+
+    def pictures_at(self, z: Tensor, labels: Tensor | Sequence[int]) -> np.ndarray:
+        """Returns uint8 pictures [N, H, W, C] for the network's own z [N, z_dim]; the margin is cut off."""
+        return self._images(self.decode, z, labels)
+
+    def _images(
+        self, make: Callable[[Tensor, Tensor], Tensor], points: Tensor, labels: Tensor | Sequence[int]
+    ) -> np.ndarray:
         device = next(self.network.parameters()).device
-        eps, labels = eps.to(device), torch.as_tensor(labels, dtype=torch.int64, device=device)
-        make = getattr(self.network, "decode", self.network)
-        out = []
+        points, labels = points.to(device), torch.as_tensor(labels, dtype=torch.int64, device=device)
         with torch.inference_mode():
-            for e, y in zip(eps.split(BATCH), labels.split(BATCH), strict=True):
-                z = e if self.prior is None else self.prior(e, y)
-                out.append(to_uint8(make(z, y)).cpu().numpy())
-        images = np.concatenate(out)
-        return cut_margin(images, self.margin)
+            batches = zip(points.split(BATCH), labels.split(BATCH), strict=True)
+            out = [to_uint8(make(p, y)).cpu().numpy() for p, y in batches]
+        return cut_margin(np.concatenate(out), self.margin)
 
     def sample(self, labels: Sequence[int], seed: int) -> np.ndarray:
         """Returns one uint8 picture [N, H, W, C] for each label; picture i depends on (seed, i, label) alone."""

@@ -38,6 +38,11 @@ class ClassGaussian(nn.Module):
         """Returns z [N, D] for eps [N, D] and label [N]."""
         return self.mean[label] + torch.einsum("nij,nj->ni", self.scale[label], eps)
 
+    def inverse(self, z: Tensor, label: Tensor) -> Tensor:
+        """Returns the eps [N, D] that `forward` turns into z [N, D] for label [N]."""
+        centred = (z - self.mean[label])[..., None]
+        return torch.linalg.solve_triangular(self.scale[label], centred, upper=False)[..., 0]
+
     def fit(self, codes: Tensor, label: Tensor) -> None:
         """Sets each category's Gaussian to the mean and covariance of its photos' codes.
 

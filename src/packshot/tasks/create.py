@@ -1,41 +1,52 @@
 """New product pictures from a trained generator; and measurement data, which are arrays and not pictures."""
 
-import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from packshot.core.errors import PackshotError, UsageError
+from packshot.core.errors import UsageError
 from packshot.core.files import atomic_path
 from packshot.core.progress import Progress
 from packshot.core.runs import RunFolder
-from packshot.images.picture import Operation, ProductImage
-from packshot.images.resize import to_rgb
+from packshot.images.picture import ProductImage
 from packshot.images.sheet import contact_sheet
 from packshot.release.door import check_free, release
-from packshot.sampling.generator import (
-    TrainedGenerator,
-    batches_of,
-    equal_shares,
-    load_generator,
-    sheet_scale,
+from packshot.sampling.generator import TrainedGenerator, batches_of, equal_shares, sheet_scale
+from packshot.tasks.points import (
+    Points,
+    check_fraction,
+    end_name,
+    like_points,
+    mix_points,
+    sample_points,
+    way_points,
 )
+from packshot.tasks.trained import generated_picture, load_run_generator, slug
 
 ON_SHEET = 400
+VARIATION = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
 class CreateRequest:
-    """New pictures, please.
+    """New pictures, please. At most one of `like`, `mix` and `interpolate`; none of them: free samples.
 
     Attributes:
         run: run folder of the generator.
         out: folder for the pictures; made if it is not there.
-        n: how many in all.
+        n: how many in all; with `interpolate`, of each category.
         seed: the same seed gives the same pixels.
-        labels: categories by name, taken in turn; none means all of them.
+        labels: categories by name, taken in turn; none means all of them, and for photos the best match.
         overwrite: replace pictures of the same names.
+        truncation_psi: 0 .. 1; below 1 samples are more typical and less varied. For free samples and `interpolate`.
+        like: a photo to make pictures like.
+        variation: 0 .. 1, how far from `like`: 0 is its reconstruction (one picture), 1 free samples of its category;
+            None: 0.3.
+        mix: two ends of a way: a photo's path, or a number i for picture i of the seed.
+        interpolate: pictures on the way from sample 0 to sample 1, the same two for each category.
     """
 
     run: Path
@@ -44,6 +55,11 @@ class CreateRequest:
     seed: int = 0
     labels: tuple[str, ...] = ()
     overwrite: bool = False
+    truncation_psi: float = 1.0
+    like: Path | None = None
+    variation: float | None = None
+    mix: tuple[str, str] | None = None
+    interpolate: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,10 +69,12 @@ class CreateResult:
     Attributes:
         pictures: PNG files, in order.
         labels: category of each.
-        sheet: the first of them (at most 400) on one PNG.
-        source_type: what the files say of their origin (IPTC DigitalSourceType).
+        sheet: the first of them (at most 400) on one PNG; photos that they were made from come first.
+        source_type: what the pictures say of their origin (IPTC DigitalSourceType).
         model: name of the model.
         seed: as asked.
+        ingredients: the photos that were used: `name`, `sha256`, `label` (category it was found in) and `rms`, how far
+            the generator's nearest picture is from the photo: root mean square, 0 to 255 grey levels.
     """
 
     pictures: list[Path]
@@ -65,39 +83,103 @@ class CreateResult:
     source_type: str | None
     model: str
     seed: int
+    ingredients: list[dict[str, Any]] = field(default_factory=list)
 
 
 def create(request: CreateRequest) -> CreateResult:
     """Makes new product pictures and one contact sheet.
 
     Raises:
-        UsageError: unknown category, or n below 1.
-        PackshotError: no trained model there, or a file of that name exists.
+        UsageError: unknown category, a number out of its range, or things that do not go together.
+        PackshotError: no trained model there, a photo cannot be read, or a file of that name exists.
     """
-    if request.n < 1:
-        raise UsageError(f"--n is {request.n}; ask for at least 1 picture.")
+    _check(request)
     generator = load_run_generator(request.run)
     chosen = [generator.label_of(name) for name in request.labels] or list(range(len(generator.categories)))
-    labels = [chosen[i % len(chosen)] for i in range(request.n)]
-    names = [generator.categories[label] for label in labels]
-    paths = [request.out / f"{slug(name)}-{request.seed}-{i:04d}.png" for i, name in enumerate(names)]
-    sheet_path = request.out / f"sheet-{request.seed}.png"
+    paths, sheet_path = _file_names(request, [generator.categories[label] for label in chosen])
     if not request.overwrite:
         check_free([*paths, sheet_path])
-
-    pixels = generator.sample(labels, request.seed)
+    points = _points(request, generator, chosen)
+    names = [generator.categories[label] for label in points.labels]
+    pixels = generator.pictures(points.eps, points.labels, truncation_psi=request.truncation_psi)
     pictures = [
-        generated_picture(image, generator, seed=request.seed, index=i, category=names[i])
-        for i, image in enumerate(pixels)
+        generated_picture(image, generator, points.operation, {**points.params, "category": name, "index": i})
+        for i, (image, name) in enumerate(zip(pixels, names, strict=True))
     ]
     released = [release(p, path, overwrite=request.overwrite) for p, path in zip(pictures, paths, strict=True)]
-    columns = max(1, round(np.sqrt(min(request.n, ON_SHEET))))
-    captions = names[:ON_SHEET] if len(set(names)) > 1 else None
-    sheet = contact_sheet(
-        pictures[:ON_SHEET], columns=columns, captions=captions, scale=sheet_scale(generator.spec.size)
-    )
-    release(sheet, sheet_path, overwrite=request.overwrite)
-    return CreateResult(paths, names, sheet_path, released[0].source_type, generator.model, request.seed)
+    release(_sheet(points, pictures, names, generator), sheet_path, overwrite=request.overwrite)
+    source_type = released[0].source_type
+    return CreateResult(paths, names, sheet_path, source_type, generator.model, request.seed, points.ingredients)
+
+
+def _check(request: CreateRequest) -> None:
+    kinds = {
+        "--like": request.like is not None,
+        "--mix": request.mix is not None,
+        "--interpolate": request.interpolate,
+    }
+    asked = [name for name, given in kinds.items() if given]
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} do not go together; choose one of them.")
+    least = 2 if request.mix is not None or request.interpolate else 1
+    if request.n < least:
+        raise UsageError(f"--n is {request.n}; ask for at least {least} picture{'s' * (least > 1)}.")
+    check_fraction("--truncation", request.truncation_psi)
+    if request.variation is not None:
+        check_fraction("--variation", request.variation)
+        if request.like is None:
+            raise UsageError("--variation says how far from a photo; name the photo by --like.")
+    if request.truncation_psi != 1 and (request.like is not None or request.mix is not None):
+        raise UsageError(f"--truncation does not go with {asked[0]}, which chooses the noise itself; leave it out.")
+
+
+def _variation(request: CreateRequest) -> float:
+    return VARIATION if request.variation is None else request.variation
+
+
+def _file_names(request: CreateRequest, names: Sequence[str]) -> tuple[list[Path], Path]:
+    """Returns the files of the pictures and of the sheet, which are known before any work."""
+    count = 1 if request.like is not None and _variation(request) == 0 else request.n
+    sheet = "sheet"
+    if request.like is not None:
+        sheet = f"like-{slug(request.like.stem)}"
+    elif request.mix is not None:
+        sheet = f"mix-{'-'.join(map(end_name, request.mix))}"
+    if request.interpolate:
+        sheet = "way"
+        stems = [f"{slug(name)}-way" for name in names for _ in range(count)]
+    elif sheet == "sheet":
+        stems = [slug(names[i % len(names)]) for i in range(count)]
+    else:
+        stems = [sheet] * count
+    paths = [request.out / f"{stem}-{request.seed}-{i:04d}.png" for i, stem in enumerate(stems)]
+    last = "" if sheet == "sheet" else "-sheet"
+    return paths, request.out / f"{sheet}-{request.seed}{last}.png"
+
+
+def _points(request: CreateRequest, generator: TrainedGenerator, labels: Sequence[int]) -> Points:
+    n, seed = request.n, request.seed
+    if request.like is not None:
+        run = RunFolder.open(request.run)
+        return like_points(generator, run, request.like, labels, n=n, seed=seed, variation=_variation(request))
+    if request.mix is not None:
+        return mix_points(generator, RunFolder.open(request.run), request.mix, labels, n, seed)
+    make = way_points if request.interpolate else sample_points
+    return make(generator, labels, n, seed, request.truncation_psi)
+
+
+def _sheet(
+    points: Points, pictures: Sequence[ProductImage], names: Sequence[str], generator: TrainedGenerator
+) -> ProductImage:
+    scale = sheet_scale(generator.spec.size)
+    if points.columns is not None:
+        rows = max(1, ON_SHEET // points.columns)
+        return contact_sheet(pictures[: rows * points.columns], points.columns, points.rows[:rows], scale)
+    shown = [*points.beside, *zip(pictures, names, strict=True)][:ON_SHEET]
+    captions = [caption for _, caption in shown]
+    columns = max(1, round(np.sqrt(len(shown))))
+    varied = captions if len(set(captions)) > 1 else None
+    return contact_sheet([picture for picture, _ in shown], columns, varied, scale)
 
 
 @dataclass(frozen=True)
@@ -148,28 +230,3 @@ def sample(run: Path, out: Path, *, n: int, seed: int, overwrite: bool = False, 
     per_category = {name: int(k) for name, k in zip(generator.categories, counts, strict=True)}
     h, w, c = images.shape[1:]
     return SampleResult(out, n, (h, w, c), per_category, generator.model, seed)
-
-
-def load_run_generator(path: Path) -> TrainedGenerator:
-    """Loads the generator of a run folder.
-
-    Raises:
-        PackshotError: no run there, or it has no model yet.
-    """
-    run = RunFolder.open(path)
-    if not run.model_file.exists():
-        raise PackshotError(f"The run {path} has no model yet; finish it with: packshot train --resume {path}")
-    return load_generator(run.model_file)
-
-
-def generated_picture(
-    pixels: np.ndarray, generator: TrainedGenerator, *, seed: int, index: int, category: str
-) -> ProductImage:
-    """Returns uint8 pixels [H, W, C] of a generator as a picture whose history says where it came from."""
-    params = {"model": generator.model, "category": category, "seed": seed, "index": index}
-    return ProductImage(to_rgb(pixels), history=(Operation("sample", "generated", params),))
-
-
-def slug(name: str) -> str:
-    """Returns a category's name as a part of a file name: "T-shirt/top" becomes "t-shirt-top"."""
-    return re.sub(r"[^\w]+", "-", name.lower()).strip("-") or "picture"

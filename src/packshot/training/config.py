@@ -4,11 +4,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from packshot.models.table import ModelEntry
-
-
-def _require(ok: bool, sentence: str) -> None:
-    if not ok:
-        raise ValueError(sentence)
+from packshot.training.objectives import (
+    GANObjective,
+    LatentObjective,
+    VAEGANObjective,
+    VAEObjective,
+    VQObjective,
+    require,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,59 +33,8 @@ class DataConfig:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        _require(self.limit is None or self.limit >= 2, "data.limit has to be at least 2")
-        _require(self.size is None or self.size >= 8, "data.size has to be at least 8")
-
-
-@dataclass(frozen=True, kw_only=True)
-class GANObjective:
-    """Losses and optimisers of a GAN.
-
-    Attributes:
-        d_weight: `lambda`, the weight of the discriminator's part in the total.
-        r1_gamma: weight of the R1 penalty; 0 leaves it out.
-        r1_every: steps between two R1 penalties ("lazy"; each then counts r1_every times).
-        g_lr: the generator's learning rate.
-        d_lr: the discriminator's learning rate.
-        beta1: Adam's first decay.
-        beta2: Adam's second decay.
-        init: "dcgan" draws weights from N(0, 0.02) as Radford et al. do; "torch" keeps the library's own.
-    """
-
-    d_weight: float = 1.0
-    r1_gamma: float = 0.0
-    r1_every: int = 16
-    g_lr: float = 2e-4
-    d_lr: float = 2e-4
-    beta1: float = 0.5
-    beta2: float = 0.99
-    init: Literal["dcgan", "torch"] = "dcgan"
-
-    def __post_init__(self) -> None:
-        _require(self.g_lr > 0 and self.d_lr > 0, "learning rates have to be above 0")
-        _require(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "Adam's betas have to lie in [0, 1)")
-        _require(self.d_weight > 0 and self.r1_gamma >= 0 and self.r1_every >= 1, "weights have to be at least 0")
-
-
-@dataclass(frozen=True, kw_only=True)
-class VAEObjective:
-    """Loss and optimiser of a VAE.
-
-    Attributes:
-        kl_weight: weight of the KL term (called beta in some texts).
-        lr: learning rate.
-        beta1: Adam's first decay.
-        beta2: Adam's second decay.
-    """
-
-    kl_weight: float = 1.0
-    lr: float = 1e-3
-    beta1: float = 0.9
-    beta2: float = 0.99
-
-    def __post_init__(self) -> None:
-        _require(self.lr > 0 and self.kl_weight >= 0, "the learning rate has to be above 0, kl_weight at least 0")
-        _require(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "Adam's betas have to lie in [0, 1)")
+        require(self.limit is None or self.limit >= 2, "data.limit has to be at least 2")
+        require(self.size is None or self.size >= 8, "data.size has to be at least 8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,12 +68,12 @@ class LoopConfig:
     keep_checkpoints: int = 2
 
     def __post_init__(self) -> None:
-        _require(self.batch_size >= 2, "loop.batch_size has to be at least 2")
-        _require(0 <= self.lr_decay_from <= 1 and 0 <= self.lr_floor <= 1, "lr_decay_from and lr_floor are in [0, 1]")
-        _require(self.log_every_steps >= 1, "loop.log_every_steps has to be at least 1")
-        _require(self.keep_checkpoints >= 1, "loop.keep_checkpoints has to be at least 1")
-        _require(self.ema_halflife_kimg >= 0 and self.ema_rampup >= 0, "the EMA's settings have to be at least 0")
-        _require(self.metrics_pictures >= 1, "loop.metrics_pictures has to be at least 1")
+        require(self.batch_size >= 2, "loop.batch_size has to be at least 2")
+        require(0 <= self.lr_decay_from <= 1 and 0 <= self.lr_floor <= 1, "lr_decay_from and lr_floor are in [0, 1]")
+        require(self.log_every_steps >= 1, "loop.log_every_steps has to be at least 1")
+        require(self.keep_checkpoints >= 1, "loop.keep_checkpoints has to be at least 1")
+        require(self.ema_halflife_kimg >= 0 and self.ema_rampup >= 0, "the EMA's settings have to be at least 0")
+        require(self.metrics_pictures >= 1, "loop.metrics_pictures has to be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +99,13 @@ class TrainConfig:
     loop: LoopConfig = field(default_factory=LoopConfig)
 
 
-OBJECTIVES: dict[str, type[Any]] = {"gan": GANObjective, "vae": VAEObjective}
+OBJECTIVES: dict[str, type[Any]] = {
+    "gan": GANObjective,
+    "vae": VAEObjective,
+    "vq-vae": VQObjective,
+    "latent": LatentObjective,
+    "vae-gan": VAEGANObjective,
+}
 
 
 def config_class(entry: ModelEntry) -> type[TrainConfig]:

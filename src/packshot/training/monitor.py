@@ -85,6 +85,7 @@ def write_card(run: RunFolder, photos: Catalog, config: TrainConfig, entry: Mode
                 "sources": summary["sources"],
                 "photos": summary["splits"],
             },
+            "origin": run.read().get("origin"),
             "training": {"budget": config.budget, "seed": config.seed, "pictures_seen": images},
             "limits": [
                 "Makes pictures of the categories and the kind of photo that it was trained on, at the training size.",

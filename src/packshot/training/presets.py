@@ -20,7 +20,45 @@ PRESETS: dict[str, dict[str, Any]] = {
         "objective": {"g_lr": 1e-4, "d_lr": 1e-4, "beta1": 0.9, "beta2": 0.999, "init": "torch"},
         "loop": {"lr_decay_from": 1.0},
     },
+    "latent": {},
+    "gan-mlp": {"objective": {"init": "torch"}},
+    "wgan-gp": {
+        "objective": {
+            "loss": "wasserstein",
+            "gradient_penalty": 10.0,
+            "d_steps": 2,
+            "g_lr": 1e-3,
+            "d_lr": 1e-3,
+            "beta1": 0.0,
+            "beta2": 0.9,
+            "init": "torch",
+        },
+    },
+    "r3gan": {
+        "objective": {
+            "loss": "relativistic",
+            "r1_gamma": 0.3,
+            "r2_gamma": 0.3,
+            "r1_every": 4,
+            "g_lr": 1e-3,
+            "d_lr": 1e-3,
+            "beta1": 0.0,
+            "init": "torch",
+        },
+    },
+    "stylegan2": {
+        "objective": {"r1_gamma": 0.5, "g_lr": 2e-3, "d_lr": 2e-3, "beta1": 0.0, "init": "torch"},
+        "loop": {"batch_size": 32},
+    },
+    "projected": {
+        # The frozen features make D strong at once; a faster G keeps up.
+        "objective": {"loss": "hinge", "augment": "diffaugment", "g_lr": 1e-3, "beta1": 0.0, "init": "torch"},
+        "loop": {"batch_size": 16},
+    },
     "vae": {"objective": {"kl_weight": 0.05}},
+    "vae-gan": {},
+    "vq-vae": {},
+    "hvae": {"objective": {"kl_weight": 0.05, "top_first_steps": 200}},
 }
 
 

@@ -3,6 +3,7 @@
 import platform
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,13 +32,23 @@ from packshot.training.checkpoint import Progress, list_checkpoints, load_checkp
 from packshot.training.config import TrainConfig, config_class
 from packshot.training.data import Batches, Noise
 from packshot.training.ema import make_ema
+from packshot.training.finetune import begin_with, check_origin, open_origin
 from packshot.training.gan import GANStep
 from packshot.training.hooks import CheckpointHook, LogHook, ScheduledHook
+from packshot.training.latent import LatentStep
 from packshot.training.loop import Clock, Hook, LoopState, Unhealthy, run_loop
 from packshot.training.monitor import Monitor, write_card
 from packshot.training.vae import VAEStep
+from packshot.training.vae_gan import VAEGANStep
+from packshot.training.vq import VQStep
 
-STEPS: dict[str, Callable[[dict[str, nn.Module], Any], Any]] = {"gan": GANStep, "vae": VAEStep}
+STEPS: dict[str, Callable[[dict[str, nn.Module], Any], Any]] = {
+    "gan": GANStep,
+    "latent": LatentStep,
+    "vae": VAEStep,
+    "vae-gan": VAEGANStep,
+    "vq-vae": VQStep,
+}
 MAX_ROLLBACKS = 2
 # Photos that a VAE's prior is fitted to: while training, and for the model file.
 QUICK_PRIOR_PHOTOS = 2_000
@@ -92,11 +103,16 @@ def train(
     out: Path,
     config: TrainConfig,
     *,
+    origin: Path | None = None,
     devices: Devices = ONE,
     command: str | None = None,
     quiet: bool = False,
+    deadline: float | None = None,
 ) -> TrainResult | None:
     """Trains a new model on a catalogue, in the new run folder `out`.
+
+    With `origin`, another run or its model file, it begins with the weights of that (fine-tuning). At `deadline`, a
+    value of `time.monotonic()`, it stops as if it were asked to.
 
     Returns:
         How it ended; None on ranks other than the first.
@@ -110,6 +126,11 @@ def train(
     photos = open_catalog(catalog)
     spec = _picture_spec(photos, config, entry)
     _on_leader(fabric, lambda: RunFolder.check_free(out))
+    start = open_origin(origin) if origin is not None else None
+    if start is not None:
+        check_origin(start, entry.name, config.net, spec)
+    elif getattr(config.objective, "freeze_d", 0):
+        raise UsageError("objective.freeze_d keeps learned layers; say by --from which run they come from.")
     session = _Session(RunFolder(out), photos, config, entry, spec, fabric, quiet)
     about = {
         "packshot": packshot.__version__,
@@ -128,11 +149,21 @@ def train(
         },
         "state": "running",
     }
+    if start is not None:
+        known = begin_with(start, session.networks, entry, config.net, spec, photos.categories)
+        about["origin"] = {**start.about(), "known_categories": known}
     _on_leader(fabric, lambda: RunFolder.create(out).write(about))
-    return session.go()
+    return session.go(deadline)
 
 
-def resume(out: Path, *, budget: str | None = None, devices: Devices = ONE, quiet: bool = False) -> TrainResult | None:
+def resume(
+    out: Path,
+    *,
+    budget: str | None = None,
+    devices: Devices = ONE,
+    quiet: bool = False,
+    deadline: float | None = None,
+) -> TrainResult | None:
     """Goes on with the run in `out` from its newest whole checkpoint, with its own configuration and catalogue.
 
     With a kimg budget, on the same machine and number of threads, the final weights are bit for bit those of a run
@@ -145,6 +176,10 @@ def resume(out: Path, *, budget: str | None = None, devices: Devices = ONE, quie
         PackshotError: no run there, or its catalogue was changed since.
     """
     run = RunFolder.open(out)
+    if run.is_shipped:
+        raise UsageError(
+            f"{out} came with Packshot; begin a run of your own with it: packshot train CATALOG --from {out}"
+        )
     about = run.read()
     try:
         table = {**about["config"], **({"budget": budget} if budget else {})}
@@ -163,7 +198,7 @@ def resume(out: Path, *, budget: str | None = None, devices: Devices = ONE, quie
         )
     session = _Session(run, photos, config, entry, spec, fabric, quiet)
     _on_leader(fabric, lambda: run.update(config=to_table(config), state="running"))
-    return session.go()
+    return session.go(deadline)
 
 
 def _launch(devices: Devices) -> Fabric:
@@ -255,16 +290,20 @@ class _Session:
         self.networks = {**self.step.networks, "ema": self.ema}
         self.checkpoint = CheckpointHook(run, config.loop, self.networks, self.step.optimizers)
 
-    def go(self) -> TrainResult | None:
+    def go(self, deadline: float | None = None) -> TrainResult | None:
         """Trains until the budget is used up or the process is asked to stop, and leaves a model behind."""
         state = LoopState(self._load() or Progress())
         clock = Clock(state.progress)
+
+        def stop_asked() -> bool:
+            return stopped.is_set() or (deadline is not None and time.monotonic() >= deadline)
+
         with ProgressBar(f"Training {self.entry.name}", 1.0, quiet=self.quiet) as bar, _stop_signals() as stopped:
             if self.leader and not list_checkpoints(self.run.checkpoints):
                 self.checkpoint.save(state)
             while True:
                 try:
-                    self._loop(state, clock, bar, stopped)
+                    self._loop(state, clock, bar, stop_asked)
                     break
                 except Unhealthy as event:
                     self._roll_back(state, clock, str(event), bar)
@@ -284,7 +323,7 @@ class _Session:
         self._finish(result)
         return result
 
-    def _loop(self, state: LoopState, clock: Clock, bar: ProgressBar, stopped: threading.Event) -> None:
+    def _loop(self, state: LoopState, clock: Clock, bar: ProgressBar, stop_asked: Callable[[], bool]) -> None:
         config = self.config.loop
         hooks: list[Hook] = [LogHook(self.run if self.leader else None, config, bar, state, self.fabric)]
         if self.leader:
@@ -306,7 +345,7 @@ class _Session:
             clock=clock,
             fabric=self.fabric,
             hooks=hooks,
-            stop_asked=stopped.is_set,
+            stop_asked=stop_asked,
         )
 
     def _load(self) -> Progress | None:

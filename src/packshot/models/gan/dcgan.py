@@ -85,5 +85,9 @@ class DCGANDiscriminator(nn.Module):
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         """Returns logits [N]."""
-        h = self.layers(x).flatten(1)
+        h = self.features(x)
         return self.dense(h)[:, 0] + (self.embed(label) * h).sum(1)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Returns what comes before the last linear layer, [N, F]."""
+        return self.layers(x).flatten(1)

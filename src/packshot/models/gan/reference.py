@@ -64,8 +64,11 @@ class ReferenceDiscriminator(nn.Module):
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         """Returns logits [N]."""
+        return self.dense(self.features(x, label))[:, 0]
+
+    def features(self, x: Tensor, label: Tensor) -> Tensor:
+        """Returns what comes before the last linear layer, [N, F]; the category is a part of this network's input."""
         planes = F.one_hot(label, self.categories).to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
         h = torch.cat([x, planes], dim=1).contiguous(memory_format=torch.channels_last)
         h = F.leaky_relu(self.conv1(h), 0.2)
-        h = F.leaky_relu(self.conv2(h), 0.2)
-        return self.dense(h.flatten(1))[:, 0]
+        return F.leaky_relu(self.conv2(h), 0.2).flatten(1)

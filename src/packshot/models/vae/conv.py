@@ -44,6 +44,7 @@ class ConvVAE(nn.Module):
     def __init__(self, config: VAEConfig, spec: PictureSpec) -> None:
         super().__init__()
         self.z_dim = config.z_dim
+        self.groups: dict[str, slice] = {}
         widths = _stages(spec.size, config.width)
         self.top = widths[-1]
         self.embed = nn.Embedding(spec.categories, config.label_dim)

@@ -1,0 +1,127 @@
+"""From a photo back to the noise that makes it, and from there to pictures like it.
+
+A generator has no inverse, so the noise is found by descent: the picture it makes is compared with the photo pixel by
+pixel and, so that the descent also feels what is a few pixels off, at halved sizes; a pull to the prior keeps it where
+the generator has learned to draw (Zhu et al. 2016, arXiv:1609.03552, with a pyramid instead of a feature net). The
+descent runs in eps, where the prior is N(0, I) for every model.
+
+Letters: N pictures, C channels, H height, W width, D = z_dim, eps noise ~ N(0, I).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from packshot.core.errors import PackshotError
+from packshot.sampling.generator import BATCH, TrainedGenerator
+
+CANDIDATES = 256
+STARTS = 4
+STEPS = 300
+LEARNING_RATE = 0.05
+PULL = 0.002
+SMALLEST = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Inversion:
+    """The noise that comes nearest to a photo.
+
+    Attributes:
+        eps: float32 [D].
+        label: the category under which it does.
+    """
+
+    eps: Tensor
+    label: int
+
+
+def invert(generator: TrainedGenerator, x: Tensor, labels: Sequence[int], seed: int) -> Inversion:
+    """Finds the noise and category whose picture is nearest to a photo.
+
+    The start is the encoder's code where the model has an encoder, else the best of 256 samples of a category. Of all
+    categories the four that start best go on; of a single one the four best samples.
+
+    Args:
+        generator: trained.
+        x: the photo, [1, C, H, W] in [-1, 1], as in training (with margin).
+        labels: categories to try.
+        seed: of the samples to start from.
+
+    Raises:
+        PackshotError: the model's pictures do not depend on its noise smoothly, so there is nothing to descend on.
+    """
+    device = next(generator.network.parameters()).device
+    x = x.to(device)
+    if not generator.is_smooth:
+        raise PackshotError(f"Model '{generator.model}' cannot start from a photo: it draws codes, not numbers.")
+    with torch.enable_grad():
+        eps, label = _starts(generator, x, labels, seed)
+        eps = eps.clone().requires_grad_(True)
+        optimizer = torch.optim.Adam([eps], LEARNING_RATE)
+        for step in range(STEPS):
+            optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 + math.cos(math.pi * step / STEPS)) / 2
+            loss = match_loss(generator.render(eps, label), x) + PULL * eps.square().mean(1)
+            optimizer.zero_grad()
+            # A sum: each start descends by itself.
+            loss.sum().backward()
+            optimizer.step()
+    eps = eps.detach()
+    best = int(_losses(generator, x, eps, label).argmin())
+    return Inversion(eps[best].cpu(), int(label[best]))
+
+
+def vary(eps: Tensor, noise: Tensor, variation: float) -> Tensor:
+    """Returns noise [N, D] between `eps` [D] (variation 0) and `noise` [N, D] (variation 1).
+
+    cos(t) eps + sin(t) noise, t = variation * pi / 2: where both are N(0, I), so is every mixture.
+    """
+    angle = variation * math.pi / 2
+    return math.cos(angle) * eps[None] + math.sin(angle) * noise
+
+
+def match_loss(pictures: Tensor, x: Tensor) -> Tensor:
+    """Returns the mean square difference of pictures [N, C, H, W] to x [1, C, H, W], averaged over sizes, [N].
+
+    Sizes are the picture's own, half of it, and so on down to 4 pixels.
+    """
+    terms = []
+    difference = pictures - x
+    while True:
+        terms.append(difference.square().flatten(1).mean(1))
+        if min(difference.shape[2:]) < 2 * SMALLEST:
+            return torch.stack(terms).mean(0)
+        difference = F.avg_pool2d(difference, 2)
+
+
+@torch.no_grad()
+def _losses(generator: TrainedGenerator, x: Tensor, eps: Tensor, label: Tensor) -> Tensor:
+    parts = zip(eps.split(BATCH), label.split(BATCH), strict=True)
+    pictures = torch.cat([match_loss(generator.render(e, y), x) for e, y in parts])
+    return pictures + PULL * eps.square().mean(1)
+
+
+@torch.no_grad()
+def _starts(generator: TrainedGenerator, x: Tensor, labels: Sequence[int], seed: int) -> tuple[Tensor, Tensor]:
+    """Returns at most STARTS pairs of eps [n, D] and label [n]; of different categories where there are several."""
+    tried = torch.tensor(labels, device=x.device)
+    encode = getattr(generator.network, "encode", None)
+    if encode is not None:
+        code, _ = encode(x.expand(len(tried), -1, -1, -1), tried)
+        flow = getattr(generator.network, "flow", None)
+        eps = generator.whiten(code, tried) if flow is None else flow.invert(code, tried)
+        loss = _losses(generator, x, eps, tried)
+    else:
+        noise = generator.noise(seed, 0, CANDIDATES).to(x.device)
+        by_label = torch.stack([_losses(generator, x, noise, y.expand(CANDIDATES)) for y in tried])
+        if len(tried) == 1:
+            best = by_label[0].topk(STARTS, largest=False).indices
+            return noise[best], tried.expand(STARTS)
+        loss, best = by_label.min(1)
+        eps = noise[best]
+    first = loss.topk(min(STARTS, len(tried)), largest=False).indices
+    return eps[first], tried[first]

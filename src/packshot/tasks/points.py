@@ -1,0 +1,166 @@
+"""Where in a generator's noise the pictures of a request lie: free samples, near a photo, or on a way between two.
+
+Letters: N pictures, D = z_dim, eps noise ~ N(0, I).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from packshot.core.errors import UsageError
+from packshot.core.files import sha256_file
+from packshot.core.runs import RunFolder
+from packshot.images.decode import decode
+from packshot.images.picture import ProductImage
+from packshot.images.resize import fit_square, to_grey, to_rgb
+from packshot.models.ranges import to_model
+from packshot.sampling.generator import TrainedGenerator, interpolate
+from packshot.sampling.inversion import Inversion, invert, vary
+from packshot.tasks.trained import generated_picture, slug
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Noise and category of each picture, and what is said of them.
+
+    Attributes:
+        eps: float32 [N, D].
+        labels: N categories.
+        operation: name of the operation in the pictures' history.
+        params: its details, the same for each.
+        columns: pictures in a row of the sheet; None: as square as it gets.
+        rows: caption of each row, where there are columns.
+        beside: pictures that the sheet shows first, with their captions.
+        ingredients: photos that were used: `name`, `sha256`, `label`, `rms`.
+    """
+
+    eps: Tensor
+    labels: list[int]
+    operation: str
+    params: Mapping[str, Any]
+    columns: int | None = None
+    rows: Sequence[str] = ()
+    beside: Sequence[tuple[ProductImage, str]] = ()
+    ingredients: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A photo, the noise that comes nearest to it, and what the generator makes of that noise."""
+
+    photo: ProductImage
+    inversion: Inversion
+    reconstruction: ProductImage
+    about: dict[str, Any]
+
+
+def sample_points(generator: TrainedGenerator, labels: Sequence[int], n: int, seed: int, psi: float) -> Points:
+    """Free samples of the categories in turn."""
+    params = {"seed": seed, "truncation_psi": psi}
+    return Points(generator.noise(seed, 0, n), [labels[i % len(labels)] for i in range(n)], "sample", params)
+
+
+def way_points(generator: TrainedGenerator, labels: Sequence[int], n: int, seed: int, psi: float) -> Points:
+    """n steps from sample 0 to sample 1 for each category: a row of the sheet."""
+    ends = generator.noise(seed, 0, 2)
+    eps = interpolate(ends[0], ends[1], n).repeat(len(labels), 1)
+    names = [generator.categories[label] for label in labels]
+    params = {"seed": seed, "truncation_psi": psi}
+    return Points(eps, [y for y in labels for _ in range(n)], "interpolate", params, columns=n, rows=names)
+
+
+def like_points(
+    generator: TrainedGenerator,
+    run: RunFolder,
+    photo: Path,
+    labels: Sequence[int],
+    *,
+    n: int,
+    seed: int,
+    variation: float,
+) -> Points:
+    """n variations of a photo; with variation 0 its reconstruction alone."""
+    found = find_photo(generator, run, photo, labels, seed)
+    noise = generator.noise(seed, 0, n if variation > 0 else 1)
+    eps = vary(found.inversion.eps, noise, variation)
+    own = [found.inversion.label] * len(eps)
+    params = {"seed": seed, "variation": variation, "ingredients": [found.about]}
+    beside = [(found.photo, "photo"), (found.reconstruction, "nearest")]
+    if variation == 0:
+        beside = beside[:1]  # The one picture is the reconstruction.
+    return Points(eps, own, "sample_like", params, beside=beside, ingredients=[found.about])
+
+
+def mix_points(
+    generator: TrainedGenerator, run: RunFolder, ends: tuple[str, str], labels: Sequence[int], n: int, seed: int
+) -> Points:
+    """n steps on the great circle between two photos or samples; the category changes in the middle if they differ."""
+    eps, own, beside, ingredients = [], [], [], []
+    for end in ends:
+        index = sample_index(end)
+        if index is not None:
+            eps.append(generator.noise(seed, index, 1)[0])
+            own.append(labels[index % len(labels)])
+            continue
+        found = find_photo(generator, run, Path(end), labels, seed)
+        eps.append(found.inversion.eps)
+        own.append(found.inversion.label)
+        beside.append((found.photo, "photo"))
+        ingredients.append(found.about)
+    half = n // 2
+    along = [own[0]] * (n - half) + [own[1]] * half
+    params = {"seed": seed, "ends": [Path(end).name for end in ends], "ingredients": ingredients}
+    way = interpolate(eps[0], eps[1], n)
+    return Points(way, along, "mix", params, beside=beside, ingredients=ingredients)
+
+
+def sample_index(end: str) -> int | None:
+    """Returns the number that an end of a mix is, or None where it is a path."""
+    return int(end) if end.isascii() and end.isdigit() else None
+
+
+def end_name(end: str) -> str:
+    """Returns an end of a mix as a part of a file name."""
+    return end if sample_index(end) is not None else slug(Path(end).stem)
+
+
+def find_photo(generator: TrainedGenerator, run: RunFolder, path: Path, labels: Sequence[int], seed: int) -> Found:
+    """Inverts a photo that is framed as the training photos were.
+
+    Raises:
+        PackshotError: the photo cannot be read.
+    """
+    picture = decode(path)
+    checksum = sha256_file(path)
+    spec, margin = generator.spec, generator.margin
+    pixels = to_grey(picture.pixels) if spec.channels == 1 else to_rgb(picture.pixels)
+    framing: Literal["crop", "pad"] = "pad" if run.read()["config"]["data"]["fit"] == "pad" else "crop"
+    square = fit_square(pixels, spec.size - 2 * margin, framing)
+    whole = np.pad(square, ((margin, margin), (margin, margin), (0, 0)))
+    inversion = invert(generator, to_model(torch.from_numpy(whole.copy())[None]), labels, seed)
+    made = generator.pictures(inversion.eps[None], [inversion.label])[0]
+    difference = made.astype(np.float64) - square
+    category = generator.categories[inversion.label]
+    rms = round(float(np.sqrt(np.square(difference).mean())), 2)
+    about = {"name": path.name, "sha256": checksum, "label": category, "rms": rms}
+    return Found(
+        ProductImage(to_rgb(square), history=picture.history),
+        inversion,
+        generated_picture(made, generator, "reconstruct", {"ingredients": [about]}),
+        about,
+    )
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Refuses a value outside of 0 .. 1.
+
+    Raises:
+        UsageError: it is.
+    """
+    if not 0 <= value <= 1:
+        raise UsageError(f"{name} is {value}; it can be from 0 to 1.")

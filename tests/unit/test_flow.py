@@ -1,0 +1,72 @@
+"""The flow of codes against closed forms."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from packshot.models.flow import CodeFlow
+
+K, D = 3, 5
+
+
+def flow(guidance: float = 1.0, steps: int = 16) -> CodeFlow:
+    torch.manual_seed(0)
+    net = CodeFlow(D, K, width=16, blocks=2, guidance=guidance, steps=steps)
+    net.observe(torch.linspace(-1, 1, D), torch.linspace(-1, 1, D).square() + torch.arange(1, D + 1) ** 2, 1.0)
+    return net
+
+
+class GaussianFlow(CodeFlow):
+    """Codes that are N(shift, 1) after normalising: E[code - z | code_t] is known."""
+
+    shift = 0.7
+
+    def forward(self, code_t: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        t = t[:, None]
+        spread = t**2 + (1 - t) ** 2
+        return self.shift + (2 * t - 1) / spread * (code_t - t * self.shift)
+
+
+def test_codes_have_the_mean_and_deviation_that_were_seen() -> None:
+    net = flow()
+    assert torch.allclose(net.mean, torch.linspace(-1, 1, D))
+    assert torch.allclose(net.std, torch.arange(1.0, D + 1))
+
+
+def test_the_solver_turns_a_normal_sample_into_the_right_gaussian() -> None:
+    net = GaussianFlow(D, K, width=8, blocks=1, guidance=1.0, steps=100)
+    net.observe(torch.full((D,), 2.0), torch.full((D,), 4.0 + 9.0), 1.0)
+    z = torch.randn(50, D)
+    # The exact map between two Gaussians of one variance along straight paths is a shift.
+    assert torch.allclose(net.sample(z, torch.zeros(50, dtype=torch.long)), 2 + 3 * (z + 0.7), atol=3e-3)
+
+
+def test_invert_goes_the_way_back() -> None:
+    net, z, label = flow(steps=24), torch.randn(20, D), torch.arange(20) % K
+    assert torch.allclose(net.invert(net.sample(z, label), label), z, atol=1e-2)
+
+
+def test_guidance_goes_on_in_the_label_s_direction() -> None:
+    x, label, t = torch.randn(7, D), torch.arange(7) % K, torch.full((7,), 0.4)
+    net = flow()
+    given, without = net(x, t, label), net(x, t, torch.full_like(label, K))
+    assert torch.allclose(net._guided(x, 0.4, label, 3.0), without + 3 * (given - without), atol=1e-6)
+    assert torch.allclose(net._guided(x, 0.4, label, 1.0), given, atol=1e-6)
+
+
+def test_the_loss_of_the_best_guess_is_the_variance_that_is_left() -> None:
+    net = GaussianFlow(D, K, width=8, blocks=1, guidance=1.0, steps=1)
+    net.observe(torch.zeros(D), torch.ones(D), 1.0)
+    torch.manual_seed(1)
+    n, t = 200_000, 0.3
+    code, z = net.shift + torch.randn(n, D), torch.randn(n, D)
+    loss = net.velocity_loss(code, torch.zeros(n, dtype=torch.long), z, torch.full((n,), t))
+    # Var(code - z | code_t) = 2 - (2 t - 1)^2 / (t^2 + (1 - t)^2) for unit variances.
+    assert loss.item() == pytest.approx(2 - (2 * t - 1) ** 2 / (t**2 + (1 - t) ** 2), rel=0.01)
+
+
+def test_figures_of_codes_move_by_the_weight() -> None:
+    net = flow()
+    before = net.mean.clone()
+    net.observe(before + 1, net.square, 0.25)
+    assert torch.allclose(net.mean, before + 0.25)

@@ -1,0 +1,61 @@
+"""Makes a trained run into a generator of the package: float16 weights, card, and a run.json without paths.
+
+    python tools/ship.py RUN NAME --summary TEXT --recipe recipes/NAME.toml
+
+The run has to have been evaluated (packshot evaluate RUN); its figures go into the card. Weights are stored as float16
+and used as float32, so the figures should be taken again afterwards: packshot evaluate NAME --catalog CATALOG.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from packshot.core.files import read_json, write_json
+from packshot.core.runs import SHIPPED, RunFolder
+from packshot.models.weights import load_tensors, save_tensors
+
+LARGEST = 12 * 2**20
+KEPT = ("packshot", "config", "spec", "categories", "torch", "state", "step", "images", "seconds", "cpu_seconds")
+
+
+def ship(run: RunFolder, name: str, *, summary: str, recipe: str) -> Path:
+    """Writes src/packshot/shipped/NAME and returns it."""
+    target = RunFolder(SHIPPED / name)
+    target.path.mkdir(parents=True, exist_ok=True)
+    tensors, header = load_tensors(run.model_file)
+    half = {k: t.half() if t.is_floating_point() else t for k, t in tensors.items()}
+    for key, value in half.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise SystemExit(f"{key} does not fit into float16.")
+    save_tensors(target.model_file, half, header)
+    if target.model_file.stat().st_size > LARGEST:
+        raise SystemExit(
+            f"{target.model_file} has {target.model_file.stat().st_size:,} bytes; the limit is {LARGEST:,}."
+        )
+    about = run.read()
+    target.write({k: about[k] for k in KEPT if k in about})
+    evaluation = read_json(run.evaluation_file)
+    keep = ("name", "value", "low", "high", "n", "n_real", "seed", "protocol")
+    card = {
+        **read_json(run.card_file),
+        "name": name,
+        "summary": summary,
+        "model": about["config"]["model"],
+        "recipe": recipe,
+        "figures": [{k: f[k] for k in keep} for f in evaluation["figures"] if f["value"] is not None],
+        "agreement_by_category": {row["category"]: row["value"] for row in evaluation["per_category"]},
+        "cpu_seconds": about["cpu_seconds"],
+    }
+    write_json(target.card_file, card)
+    return target.path
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--summary", required=True)
+    parser.add_argument("--recipe", required=True)
+    args = parser.parse_args()
+    print(ship(RunFolder.open(args.run), args.name, summary=args.summary, recipe=args.recipe))
