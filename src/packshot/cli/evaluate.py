@@ -12,18 +12,36 @@ from packshot.cli.output import emit, json_option, quiet_option
 @click.option("--catalog", type=click.Path(path_type=Path), help="The catalogue. [the one it was trained on]")
 @click.option("--n", default=5000, show_default=True, help="Samples, in equal shares of the categories.")
 @click.option("--seed", default=0, show_default=True, help="Of the samples and the intervals.")
+@click.option(
+    "--train-on-synthetic", is_flag=True, help="Do the samples help a classifier? Trains three: photos, samples, both."
+)
 @click.option("--inception", type=click.Path(path_type=Path), help="Weights of Inception-v3, for fid_inception_*.")
 @quiet_option
 @json_option
 def evaluate(
-    run: Path, catalog: Path | None, n: int, seed: int, inception: Path | None, quiet: bool, as_json: bool
+    run: Path,
+    catalog: Path | None,
+    n: int,
+    seed: int,
+    train_on_synthetic: bool,
+    inception: Path | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Measure the generator of RUN against the photos: distance, precision, recall, copies, agreement."""
     from packshot.core.process import keep_freed_memory
     from packshot.evaluation.run import evaluate_run
 
     keep_freed_memory()
-    result = evaluate_run(run, catalog=catalog, n=n, seed=seed, inception=inception, quiet=quiet)
+    result = evaluate_run(
+        run,
+        catalog=catalog,
+        n=n,
+        seed=seed,
+        inception=inception,
+        train_on_synthetic=train_on_synthetic,
+        quiet=quiet,
+    )
 
     def lines() -> list[str]:
         text = []

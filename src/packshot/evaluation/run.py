@@ -9,9 +9,10 @@ from packshot.core.errors import PackshotError, UsageError
 from packshot.core.files import sha256_file, write_json
 from packshot.core.progress import Progress
 from packshot.core.runs import RunFolder
-from packshot.evaluation.evaluate import Evaluation, Photos, evaluate_pictures
+from packshot.evaluation.evaluate import Evaluation, Photos, evaluate_pictures, fit_samples
 from packshot.evaluation.likelihood import Autoencoder, bits_per_dim_figure
 from packshot.evaluation.report import open_run_catalog, run_pictures
+from packshot.evaluation.synthetic import compute_synthetic_use
 from packshot.models.features.efflite import load_efflite0
 from packshot.models.table import find_model
 from packshot.sampling.generator import TrainedGenerator, equal_shares, load_generator
@@ -24,6 +25,7 @@ def evaluate_run(
     n: int = 5000,
     seed: int = 0,
     inception: Path | None = None,
+    train_on_synthetic: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Draws n samples in equal shares of the categories, measures them, and writes and returns the evaluation.
@@ -36,6 +38,7 @@ def evaluate_run(
         n: samples.
         seed: of the samples and of the intervals.
         inception: weights of Inception-v3; None: EfficientNet-lite0 alone.
+        train_on_synthetic: also train classifiers on photos, samples and both, and ask them about the test photos.
         quiet: no progress on stderr.
 
     Raises:
@@ -58,8 +61,9 @@ def evaluate_run(
         nets.append(load_inception(inception))
     train, test = (run_pictures(photos, about, generator, split) for split in ("train", "test"))
     with Progress("Evaluating", 1.0, quiet=quiet) as bar:
+        samples = generator.sample(labels.tolist(), seed)
         evaluation = evaluate_pictures(
-            samples=generator.sample(labels.tolist(), seed),
+            samples=samples,
             sample_labels=labels,
             real_train=train,
             real_test=test,
@@ -70,6 +74,11 @@ def evaluate_run(
         )
         if find_model(generator.model).family == "vae":
             evaluation = _with_likelihood(evaluation, generator, train, test, seed)
+        if train_on_synthetic:
+            bar.update(1.0, "classifiers on photos, samples and both")
+            sets = ((fit_samples(samples, test), labels), (train.images, train.labels), (test.images, test.labels))
+            use = compute_synthetic_use(*sets, generator.categories, seed=seed)
+            evaluation = replace(evaluation, figures=(*evaluation.figures, *use))
     result = {**asdict(evaluation), "n": n, "seed": seed, "model_sha256": sha256_file(run.model_file)}
     if not run.is_shipped:
         write_json(run.evaluation_file, result)
