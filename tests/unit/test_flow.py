@@ -5,6 +5,8 @@ import torch
 from torch import Tensor
 
 from packshot.models.flow import CodeFlow
+from packshot.models.spec import PictureSpec
+from packshot.models.vae.latent import LatentConfig, LatentFlow
 
 K, D = 3, 5
 
@@ -70,3 +72,13 @@ def test_figures_of_codes_move_by_the_weight() -> None:
     before = net.mean.clone()
     net.observe(before + 1, net.square, 0.25)
     assert torch.allclose(net.mean, before + 0.25)
+
+
+def test_the_latent_model_finds_the_z_of_a_code() -> None:
+    torch.manual_seed(0)
+    config = LatentConfig(z_dim=16, width=8, flow_width=32, flow_blocks=2, guidance=1.5, flow_steps=16)
+    net = LatentFlow(config, PictureSpec(size=32, channels=1, categories=3)).eval()
+    z, label = torch.randn(4, 16), torch.tensor([0, 1, 2, 0])
+    with torch.inference_mode():
+        code = net.flow.sample(config.truncation_psi * z, label)
+        assert torch.allclose(net.find_z(code, label), z, atol=1e-2)

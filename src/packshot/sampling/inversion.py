@@ -112,8 +112,7 @@ def _starts(generator: TrainedGenerator, x: Tensor, labels: Sequence[int], seed:
     encode = getattr(generator.network, "encode", None)
     if encode is not None:
         code, _ = encode(x.expand(len(tried), -1, -1, -1), tried)
-        flow = getattr(generator.network, "flow", None)
-        eps = generator.whiten(code, tried) if flow is None else flow.invert(code, tried)
+        eps = getattr(generator.network, "find_z", generator.whiten)(code, tried)
         loss = _losses(generator, x, eps, tried)
     else:
         noise = generator.noise(seed, 0, CANDIDATES).to(x.device)

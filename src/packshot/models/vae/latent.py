@@ -71,3 +71,7 @@ class LatentFlow(nn.Module):
     def decode(self, z: Tensor, label: Tensor) -> Tensor:
         """z [N, z_dim] ~ N(0, I) to pictures [N, C, H, W] in [-1, 1], by way of the flow."""
         return self.vae.decode(self.flow.sample(self.truncation_psi * z, label), label)
+
+    def find_z(self, code: Tensor, label: Tensor) -> Tensor:
+        """Returns the z [N, z_dim] that `decode` turns, nearly, into the picture of a code [N, z_dim]."""
+        return self.flow.invert(code, label) / self.truncation_psi
