@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 import packshot
-from packshot.cli import catalog, evaluate, explain, export, generate, train
+from packshot.cli import advise, catalog, evaluate, explain, export, generate, train
 from packshot.core.errors import PackshotError, suggest
 from packshot.core.process import wait_without_spinning
 
@@ -40,6 +40,7 @@ def cli() -> None:
 
 cli.add_command(catalog.data)
 cli.add_command(catalog.ingest)
+cli.add_command(advise.advise)
 cli.add_command(train.train)
 cli.add_command(generate.create)
 cli.add_command(generate.sample)

@@ -1,0 +1,373 @@
+"""Which model for this catalogue? Short trials by successive halving within a budget, and advice with evidence."""
+
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from packshot.catalog import Catalog, open_catalog
+from packshot.core.errors import PackshotError, UsageError, lookup
+from packshot.core.files import disk_errors, write_json
+from packshot.core.progress import Progress
+from packshot.core.runs import RunFolder, append_jsonl
+from packshot.evaluation.features import compute_features
+from packshot.models.features.efflite import load_efflite0
+from packshot.sampling.generator import load_generator
+from packshot.tasks.advise_choice import Evidence, choose, rank
+from packshot.tasks.advise_measure import Shelf, Yardstick, open_shelf, waiting_features
+from packshot.tasks.advise_needs import NEEDS
+from packshot.tasks.advise_plan import (
+    LEAST_TRIAL,
+    Candidate,
+    Costs,
+    Plan,
+    make_plan,
+    plan_lines,
+    round_sizes,
+    share_rounds,
+)
+from packshot.training import run as training
+from packshot.training.budget import parse_budget
+from packshot.training.presets import resolve_config
+
+SPEED_PHOTOS = 100
+# Of the budget, for choosing and writing: a share of it, and seconds at least.
+RESERVE_SHARE, RESERVE = 0.03, 2.0
+# Sample grids and figures on schedule would be paid from the trial's budget.
+QUIET_LOOP = ("loop.samples_every_kimg=0", "loop.metrics_every_kimg=0")
+FULL_RUN, LEAST_RUN = 10, 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdviseRequest:
+    """Advice, please.
+
+    Attributes:
+        catalog: the catalogue.
+        need: "sharp", "similar" or "repair".
+        out: folder for the trials and `advise.json`; it must not hold those of earlier advice.
+        budget: for everything, evaluation included: wall time ("10m", "90s") or CPU-seconds ("600cpu-s").
+        device: what to train on.
+        seed: of the trials and of their samples.
+        quiet: no plan and no progress on stderr.
+    """
+
+    catalog: Path
+    need: str
+    out: Path
+    budget: str = "10m"
+    device: Literal["cpu", "cuda", "auto"] = "auto"
+    seed: int = 0
+    quiet: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdviseResult:
+    """Advice, and what it rests on.
+
+    Attributes:
+        model: the recommended one.
+        command: that trains it in full.
+        reasons: sentences.
+        evidence: of every trial, round by round.
+        failed: candidates whose trial went wrong, and how.
+        not_tried: other models, and why not.
+        plan: what was planned before the first trial.
+        stopped_early: why fewer trials were made than planned; None: all were made.
+        seconds: of the budget's kind, used in all.
+        file: `advise.json`, which holds all of this.
+    """
+
+    model: str
+    command: str
+    reasons: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
+    failed: dict[str, str]
+    not_tried: dict[str, str]
+    plan: Plan
+    stopped_early: str | None
+    seconds: float
+    file: Path
+
+
+@dataclass(frozen=True)
+class _Meter:
+    """The budget in seconds, of wall time or of CPU, since the request came."""
+
+    kind: str
+    amount: float
+    clock: Callable[[], float]
+    start: float
+
+    @classmethod
+    def of(cls, text: str) -> "_Meter":
+        budget = parse_budget(text)
+        if budget.kind == "kimg":
+            raise UsageError(f"The budget of advice is time: give --budget 10m or 600cpu-s, not {text}.")
+        clock = time.monotonic if budget.kind == "seconds" else time.process_time
+        return cls(budget.kind, budget.amount, clock, clock())
+
+    @property
+    def used(self) -> float:
+        return self.clock() - self.start
+
+    @property
+    def left(self) -> float:
+        """What may still be spent, less a reserve for choosing and writing."""
+        return self.amount - self.used - max(RESERVE, RESERVE_SHARE * self.amount)
+
+    def deadline(self, after: float) -> float | None:
+        """Returns the `time.monotonic()` at which training has to stop for `after` seconds to be left."""
+        return time.monotonic() + self.left - after if self.kind == "seconds" else None
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What is known before the first trial."""
+
+    meter: _Meter
+    photos: Catalog
+    shelf: Shelf
+    costs: Costs
+    plan: Plan
+    accelerator: str
+
+
+def plan_advice(request: AdviseRequest) -> Plan:
+    """Returns the plan alone; the photos are packed for it, which later training uses.
+
+    Raises:
+        UsageError: unknown need, or a budget that is none or too short.
+        PackshotError: no catalogue there, or no such device.
+    """
+    return _start(request).plan
+
+
+def advise(request: AdviseRequest) -> AdviseResult:
+    """States its plan, makes the trials, and recommends a model.
+
+    Raises:
+        UsageError: unknown need, or a budget that is none or too short.
+        PackshotError: no catalogue there, `out` is taken, every trial went wrong, or the user stopped it.
+    """
+    file = request.out / "advise.json"
+    with disk_errors(request.out):
+        taken = file.exists() or (request.out / "trials").exists()
+    if taken:
+        raise PackshotError(f"{request.out} holds the trials of earlier advice; choose another --out, or remove it.")
+    start = _start(request)
+    plan = start.plan
+    with Progress("Advising", start.meter.amount, quiet=request.quiet) as bar:
+        for line in plan_lines(plan):
+            bar.say(line)
+        trials = _Trials(request, start, bar)
+        if plan.rounds:
+            trials.make()
+    if trials.failed and not trials.evidence:
+        raise PackshotError(f"Every trial went wrong; the first one: {next(iter(trials.failed.values()))}")
+    choice = choose(plan, trials.evidence, trials.decisive)
+    trained = max((e.trained for e in trials.evidence if e.model == choice.model), default=0.0)
+    result = AdviseResult(
+        model=choice.model,
+        command=_command(request, plan, choice.model, trained, start.accelerator),
+        reasons=choice.reasons,
+        evidence=tuple(trials.evidence),
+        failed=trials.failed,
+        not_tried={**plan.not_tried, **trials.not_reached},
+        plan=plan,
+        stopped_early=trials.stopped_early,
+        seconds=round(start.meter.used, 1),
+        file=file,
+    )
+    write_json(file, {**asdict(result), "file": str(file)})
+    return result
+
+
+def _start(request: AdviseRequest) -> _Start:
+    lookup("need", request.need, NEEDS)
+    meter = _Meter.of(request.budget)
+    accelerator = request.device
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    elif accelerator == "cuda" and not torch.cuda.is_available():
+        raise PackshotError("There is no CUDA device here; use --device cpu.")
+    photos = open_catalog(request.catalog)
+    shelf = open_shelf(photos)
+    unit = "cpu-s" if accelerator == "cpu" else "s"
+    costs = _measure_costs(shelf, photos, meter, unit)
+    return _Start(
+        meter, photos, shelf, costs, make_plan(request.need, shelf.facts, meter.left, costs, unit), accelerator
+    )
+
+
+def _measure_costs(shelf: Shelf, photos: Catalog, meter: _Meter, unit: str) -> Costs:
+    """Times the features of a few photos: how fast this machine is now, and what else it is doing."""
+    net, some = load_efflite0(), shelf.train.images[:SPEED_PHOTOS]
+    compute_features(net, some[:10])
+    begin, cpu = meter.clock(), time.process_time()
+    compute_features(net, some)
+    spent, cpu = meter.clock() - begin, max(time.process_time() - cpu, 1e-3)
+    rate = spent / cpu
+    return Costs(
+        rate=rate if unit == "cpu-s" else 1.0,
+        cpu=rate,
+        feature=spent / len(some),
+        waiting=waiting_features(shelf, photos),
+    )
+
+
+def _command(request: AdviseRequest, plan: Plan, model: str, trained: float, accelerator: str) -> str:
+    settings = next(c.settings for c in plan.candidates if c.model == model)
+    budget = max(LEAST_RUN, round(FULL_RUN * trained / 50) * 50)
+    words = ["packshot", "train", str(request.catalog), "--model", model]
+    words += [word for setting in settings for word in ("--set", setting)]
+    words += ["--budget", f"{budget}{plan.unit}", "--seed", str(request.seed)]
+    return shlex.join([*words, *(["--accelerator", "cuda"] if accelerator == "cuda" else [])])
+
+
+@dataclass
+class _Trials:
+    """The rounds of trials.
+
+    Attributes:
+        evidence: so far.
+        failed: model to what went wrong.
+        not_reached: model to why its first trial was not made.
+        decisive: the last round that all its candidates finished.
+        stopped_early: why there were fewer trials than planned.
+        rate: seconds of the budget for one unit of training, as measured so far.
+        overhead: seconds of the budget that a trial takes beside its training, as measured so far.
+        paid: seconds of the budget that went into each candidate's training.
+        beside: seconds beside the training, trial by trial.
+    """
+
+    request: AdviseRequest
+    start: _Start
+    bar: Progress
+    evidence: list[Evidence] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    not_reached: dict[str, str] = field(default_factory=dict)
+    decisive: int = 0
+    stopped_early: str | None = None
+    rate: float = 0.0
+    overhead: float = 0.0
+    paid: dict[str, float] = field(default_factory=dict)
+    beside: list[float] = field(default_factory=list)
+
+    def make(self) -> None:
+        """Makes them, and measures what the next ones will cost as it goes."""
+        plan, meter = self.start.plan, self.start.meter
+        self.rate, self.overhead = self.start.costs.rate, plan.overhead
+        self.yardstick = Yardstick(
+            self.start.shelf,
+            self.start.photos,
+            samples=plan.samples,
+            copies=plan.copies,
+            seed=self.request.seed,
+        )
+        least = LEAST_TRIAL * (plan.facts.size / 32) ** 2 / 2
+        alive, done = list(plan.candidates), 0.0
+        for number in range(1, len(plan.rounds) + 1):
+            sizes = round_sizes(len(alive))
+            amount = share_rounds(sizes, meter.left, self.overhead, self.rate, done)[0].amount
+            if number > 1 and amount - done < least:
+                self.stopped_early = f"the budget has no room for round {number}"
+                return
+            complete = self._round(number, alive, done, amount)
+            here = [e for e in self.evidence if e.round == number]
+            if complete or (number == 1 and here):
+                self.decisive = number
+            if not complete or len(here) < 3:
+                return
+            best = [e.model for e in rank(here, plan.judged_by)][: (len(here) + 1) // 2]
+            alive, done = [c for c in plan.candidates if c.model in best], amount
+
+    def _round(self, number: int, alive: list[Candidate], done: float, amount: float) -> bool:
+        """Says whether every candidate finished the round, or failed."""
+        for place, candidate in enumerate(alive):
+            fits = (amount - done) * self.rate + self.overhead <= self.start.meter.left
+            if not fits or not self._trial(candidate, number, done, amount):
+                self.stopped_early = f"the budget was used up in round {number}, before {candidate.model}"
+                if number == 1:
+                    names = [c.model for c in alive[place:]]
+                    self.not_reached |= dict.fromkeys(names, "the budget was used up before its trial")
+                return False
+        return True
+
+    def _trial(self, candidate: Candidate, number: int, done: float, amount: float) -> bool:
+        """Trains on to `amount` and measures; False where the time ran out while training."""
+        meter, plan, model = self.start.meter, self.start.plan, candidate.model
+        self.bar.update(meter.used, f"round {number}: {model}")
+        begin, deadline = meter.used, meter.deadline(self.overhead)
+        before = [e for e in self.evidence if e.model == model]
+        folder = self.request.out / "trials" / model
+        try:
+            result = self._train(candidate, folder, f"{amount:.1f}{plan.unit}", bool(before), deadline)
+        except PackshotError as e:
+            self.failed[model] = str(e)
+            self.bar.say(f"Round {number}: {model} went wrong: {e}")
+            return True
+        if result.state != "finished":
+            if deadline is None or time.monotonic() < deadline:
+                raise PackshotError(
+                    f"Stopped by the user; the trials so far are runs in {self.request.out / 'trials'}, and new advice "
+                    "needs another --out."
+                )
+            return False
+        figures, sample_cost = self.yardstick.measure(load_generator(RunFolder(folder).model_file))
+        trained = result.cpu_seconds if plan.unit == "cpu-s" else result.seconds
+        row = Evidence(
+            model=model,
+            round=number,
+            trained=round(trained, 1),
+            images=result.images,
+            train_cost=trained / result.images,
+            sample_cost=sample_cost,
+            seconds=round(meter.used - begin, 1),
+            figures=figures,
+        )
+        self._learn_costs(row, before, result)
+        self.evidence.append(row)
+        append_jsonl(self.request.out / "trials.jsonl", asdict(row))
+        self.bar.say(f"Round {number}: {model} {_short(row, plan.judged_by)}, {row.seconds:.0f} s")
+        return True
+
+    def _train(
+        self, candidate: Candidate, folder: Path, budget: str, again: bool, deadline: float | None
+    ) -> training.TrainResult:
+        devices = training.Devices(accelerator=self.start.accelerator)
+        if again:
+            result = training.resume(folder, budget=budget, devices=devices, quiet=True, deadline=deadline)
+        else:
+            config = resolve_config(
+                model=candidate.model,
+                settings=(*candidate.settings, *QUIET_LOOP),
+                budget=budget,
+                seed=self.request.seed,
+                size=self.start.plan.facts.size,
+            )
+            catalog = self.request.catalog
+            result = training.train(
+                catalog, folder, config, devices=devices, command="packshot advise", quiet=True, deadline=deadline
+            )
+        assert result is not None  # One device: this is the first rank.
+        return result
+
+    def _learn_costs(self, row: Evidence, before: list[Evidence], result: training.TrainResult) -> None:
+        """What this trial cost is what the next ones are expected to cost."""
+        total = result.seconds if self.start.meter.kind == "seconds" else result.cpu_seconds
+        loop, self.paid[row.model] = total - self.paid.get(row.model, 0.0), total
+        trained = row.trained - (before[-1].trained if before else 0.0)
+        latest = {e.model: e.trained for e in [*self.evidence, row]}
+        self.rate = (sum(self.paid.values()) / sum(latest.values()) + loop / max(trained, 0.1)) / 2
+        self.beside.append(max(0.0, row.seconds - loop))
+        self.overhead = max(self.beside[-3:])
+
+
+def _short(row: Evidence, name: str) -> str:
+    figure: Any = row.figures[name]
+    return f"{name} -" if figure.value is None else f"{name} {figure.value:.3g} [{figure.low:.3g}, {figure.high:.3g}]"
