@@ -1,6 +1,16 @@
 """`make bench`: every benchmark in turn; docs/benchmarks.md says what each prints."""
 
-from benchmarks import ingest, train_step
+from pathlib import Path
+
+from benchmarks import generators, ingest, train_step
+
+CATALOG, OUT = "demo/catalog", "demo/benchmark"
+GENERATORS = ["vae", "latent", "vae-gan", "dcgan", "gan-reference"]
 
 train_step.main()
 ingest.main()
+if Path(CATALOG, "catalog.json").exists():
+    # The quick round; docs/benchmarks.md has the command of the full one, with the peers.
+    generators.main(["--catalog", CATALOG, "--out", OUT, "--plot", OUT, "--budget", "60", "--only", *GENERATORS])
+else:
+    print(f"generators: there is no {CATALOG} to train on; make it with: make demo")

@@ -1,9 +1,9 @@
 """Makes a trained run into a generator of the package: float16 weights, card, and a run.json without paths.
 
-    python tools/ship.py RUN NAME --summary TEXT --recipe recipes/NAME.toml
+    python tools/ship.py RUN NAME --summary TEXT --recipe recipes/NAME.toml --catalog CATALOG [--set net.guidance=4]
 
-The run has to have been evaluated (packshot evaluate RUN); its figures go into the card. Weights are stored as float16
-and used as float32, so the figures should be taken again afterwards: packshot evaluate NAME --catalog CATALOG.
+Weights are stored as float16 and used as float32; the figures of the card are measured on the file as it ships. `--set`
+changes how the generator samples; a setting of its sizes would be refused when the file is loaded.
 """
 
 import argparse
@@ -11,15 +11,17 @@ from pathlib import Path
 
 import torch
 
+from packshot.core.config import apply_settings
 from packshot.core.files import read_json, write_json
 from packshot.core.runs import SHIPPED, RunFolder
+from packshot.evaluation.run import evaluate_run
 from packshot.models.weights import load_tensors, save_tensors
 
-LARGEST = 12 * 2**20
+LARGEST = 12_000_000
 KEPT = ("packshot", "config", "spec", "categories", "torch", "state", "step", "images", "seconds", "cpu_seconds")
 
 
-def ship(run: RunFolder, name: str, *, summary: str, recipe: str) -> Path:
+def ship(run: RunFolder, name: str, *, summary: str, recipe: str, catalog: Path, n: int, settings: list[str]) -> Path:
     """Writes src/packshot/shipped/NAME and returns it."""
     target = RunFolder(SHIPPED / name)
     target.path.mkdir(parents=True, exist_ok=True)
@@ -28,14 +30,16 @@ def ship(run: RunFolder, name: str, *, summary: str, recipe: str) -> Path:
     for key, value in half.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise SystemExit(f"{key} does not fit into float16.")
+    header = apply_settings(header, settings)
     save_tensors(target.model_file, half, header)
     if target.model_file.stat().st_size > LARGEST:
         raise SystemExit(
             f"{target.model_file} has {target.model_file.stat().st_size:,} bytes; the limit is {LARGEST:,}."
         )
-    about = run.read()
+    about = apply_settings(run.read(), [f"config.{s}" for s in settings])
     target.write({k: about[k] for k in KEPT if k in about})
-    evaluation = read_json(run.evaluation_file)
+    write_json(target.card_file, read_json(run.card_file))
+    evaluation = evaluate_run(Path(name), catalog=catalog, n=n, seed=3)
     keep = ("name", "value", "low", "high", "n", "n_real", "seed", "protocol")
     card = {
         **read_json(run.card_file),
@@ -57,5 +61,10 @@ if __name__ == "__main__":
     parser.add_argument("name")
     parser.add_argument("--summary", required=True)
     parser.add_argument("--recipe", required=True)
+    parser.add_argument("--catalog", required=True, type=Path)
+    parser.add_argument("--n", default=5000, type=int)
+    parser.add_argument("--set", dest="settings", action="append", default=[])
     args = parser.parse_args()
-    print(ship(RunFolder.open(args.run), args.name, summary=args.summary, recipe=args.recipe))
+    run = RunFolder.open(args.run)
+    about = {"summary": args.summary, "recipe": args.recipe, "catalog": args.catalog, "n": args.n}
+    print(ship(run, args.name, settings=args.settings, **about))

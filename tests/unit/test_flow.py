@@ -54,6 +54,8 @@ def test_guidance_goes_on_in_the_label_s_direction() -> None:
     given, without = net(x, t, label), net(x, t, torch.full_like(label, K))
     assert torch.allclose(net._guided(x, 0.4, label, 3.0), without + 3 * (given - without), atol=1e-6)
     assert torch.allclose(net._guided(x, 0.4, label, 1.0), given, atol=1e-6)
+    early = net(x, torch.full((7,), 0.05), label)
+    assert torch.allclose(net._guided(x, 0.05, label, 3.0), early, atol=1e-6)
 
 
 def test_the_loss_of_the_best_guess_is_the_variance_that_is_left() -> None:

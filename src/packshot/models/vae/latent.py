@@ -36,8 +36,8 @@ class LatentConfig:
     flow_width: int = 384
     flow_blocks: int = 5
     flow_steps: int = 8
-    guidance: float = 3.0
-    truncation_psi: float = 0.75
+    guidance: float = 6.0
+    truncation_psi: float = 0.55
 
     def __post_init__(self) -> None:
         if min(self.z_dim, self.width, self.label_dim, self.flow_width, self.flow_blocks, self.flow_steps) < 1:
