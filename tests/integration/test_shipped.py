@@ -1,0 +1,84 @@
+"""The generators that come with the package: they make pictures at once, and say what they are."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from packshot.core.errors import UsageError
+from packshot.core.runs import SHIPPED, RunFolder, shipped_names
+from packshot.evaluation.report import write_report
+from packshot.evaluation.run import evaluate_run
+from packshot.models.weights import load_tensors
+from packshot.tasks.create import CreateRequest, create
+from packshot.tasks.explain import explain
+from packshot.tasks.trained import load_run_generator
+from packshot.training.finetune import open_origin
+from packshot.training.run import resume
+
+
+def test_both_are_there() -> None:
+    assert {"fashion-32", "products-64"} <= set(shipped_names())
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_pictures_without_training(name: str, tmp_path: Path) -> None:
+    category = load_run_generator(Path(name)).categories[3]
+    request = CreateRequest(run=Path(name), out=tmp_path, n=3, seed=5, labels=(category.lower(),))
+    made = create(request)
+    assert made.labels == [category] * 3
+    pixels = [np.asarray(Image.open(p)) for p in made.pictures]
+    assert all(p.std() > 5 for p in pixels)  # Not a blank.
+    assert not np.array_equal(pixels[0], pixels[1])
+    assert made.source_type == "trainedAlgorithmicMedia"
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_files_are_small_half_precision_and_without_paths(name: str) -> None:
+    run = RunFolder.open(Path(name))
+    assert run.model_file.stat().st_size <= 12_000_000
+    tensors, _ = load_tensors(run.model_file)
+    assert {t.dtype for t in tensors.values() if t.is_floating_point()} == {torch.float16}
+    text = run.run_file.read_text() + run.card_file.read_text()
+    assert '"catalog"' not in text
+    assert "/tmp" not in text
+    assert sum(f.stat().st_size for f in SHIPPED.rglob("*") if f.is_file()) < 24_000_000
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_cards_state_licence_figures_limits_and_recipe(name: str) -> None:
+    card = json.loads(RunFolder.open(Path(name)).card_file.read_text())
+    assert set(card["data"]["licences"]) <= {"CC0-1.0", "MIT"}
+    assert card["name"] == name
+    assert {"agreement", "kid_efflite0"} <= {f["name"] for f in card["figures"]}
+    assert card["limits"]
+    assert (Path(__file__).parents[2] / card["recipe"]).exists()
+
+
+def test_they_are_read_and_never_written(tmp_path: Path) -> None:
+    name = Path(shipped_names()[0])
+    with pytest.raises(UsageError, match="--from"):
+        resume(name)
+    with pytest.raises(UsageError, match=r"card\.json"):
+        write_report(name)
+    with pytest.raises(UsageError, match="--out"):
+        explain(name)
+    with pytest.raises(UsageError, match="--catalog"):
+        evaluate_run(name, quiet=True)
+
+
+def test_a_folder_of_the_same_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = shipped_names()[0]
+    RunFolder.create(tmp_path / name).write({"mine": True})
+    monkeypatch.chdir(tmp_path)
+    assert RunFolder.open(Path(name)).read() == {"mine": True}
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_training_can_begin_with_them(name: str) -> None:
+    origin = open_origin(Path(name))
+    assert origin.sampler_only
+    assert origin.categories == load_run_generator(Path(name)).categories
