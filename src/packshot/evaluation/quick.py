@@ -14,7 +14,7 @@ from packshot.models.features.efflite import load_efflite0
 def quick_kid(samples: Pixels, real: Photos, *, n: int, seed: int) -> dict[str, Any]:
     """Returns the figure `kid_efflite0` of up to n samples against as many test photos, always the same ones.
 
-    About 2 CPU-seconds for 500 of each. KID, because it is unbiased: the Frechet distance of so few would mostly
+    About 5 CPU-seconds for 500 of each. KID, because it is unbiased: the Frechet distance of so few would mostly
     measure their number.
 
     Args:
