@@ -59,8 +59,9 @@ def train_peer(competitor: Competitor, photos: Catalog, budgets: list[float], ar
 def train_packshot(competitor: Competitor, photos: Catalog, budgets: list[float], args: argparse.Namespace) -> None:
     """Trains a model or recipe of Packshot as `packshot train` does, only without grids and figures on the way."""
     from packshot.models.table import MODELS
+    from packshot.training.devices import Devices
     from packshot.training.presets import resolve_config
-    from packshot.training.run import Devices, train
+    from packshot.training.run import train
 
     settings = [
         f"data.limit={args.photos}",

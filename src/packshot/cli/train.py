@@ -60,15 +60,16 @@ def train(
     from packshot.core.config import to_table
     from packshot.training import presets
     from packshot.training import run as training
+    from packshot.training.devices import Devices
 
-    where = training.Devices(accelerator=accelerator, per_node=devices, nodes=nodes)
+    where = Devices(accelerator=accelerator, per_node=devices, nodes=nodes)
     if resume is not None:
         result = training.resume(run, budget=budget, quiet=quiet, devices=where)
     else:
         if origin is not None and recipe is None:
             from packshot.training.finetune import open_origin
 
-            start = open_origin(origin)
+            start = open_origin(origin, weights=False)
             if model in (None, start.model):
                 model, settings = start.model, (*start.settings(), *settings)
         config = presets.resolve_config(

@@ -106,12 +106,25 @@ class RunFolder:
             there = run.run_file.is_file()
         if there:
             return run
-        if str(path) in shipped_names():
+        names = shipped_names()
+        if str(path) in names:
             return cls(SHIPPED / path)
         raise PackshotError(
             f"{path} is not a run folder (it has no run.json); train one with: packshot train CATALOG --out {path}"
-            + (f"; or use one that comes with Packshot: {', '.join(names)}" if (names := shipped_names()) else "")
+            + (f"; or use one that comes with Packshot: {', '.join(names)}" if names else "")
         )
+
+    def trained_model(self) -> Path:
+        """Returns `model_file`.
+
+        Raises:
+            PackshotError: training has not written it yet.
+        """
+        if not self.model_file.exists():
+            raise PackshotError(
+                f"The run {self.path} has no model yet; finish it with: packshot train --resume {self.path}"
+            )
+        return self.model_file
 
     @property
     def is_shipped(self) -> bool:

@@ -68,6 +68,11 @@ def cache_file(cache: Path, kind: str, key: str) -> Path:
     return cache / f"{kind}-{key[:24]}.safetensors"
 
 
+def features_file(net: FeatureNet, images: Pixels, cache: Path) -> Path:
+    """Returns where `cached_features` keeps the features of these pictures."""
+    return cache_file(cache, f"features-{net.name}", content_key(net.protocol, images))
+
+
 def cached_features(net: FeatureNet, images: Pixels, cache: Path, *, step: Step = nothing) -> Features:
     """Returns `compute_features`, read-only and mapped from a safetensors file in `cache`, which is made when missing.
 
@@ -76,7 +81,7 @@ def cached_features(net: FeatureNet, images: Pixels, cache: Path, *, step: Step 
     Raises:
         PackshotError: the disk refuses, or the cached file is damaged.
     """
-    path = cache_file(cache, f"features-{net.name}", content_key(net.protocol, images))
+    path = features_file(net, images, cache)
     shape = (len(images), net.dim)
     if not path.exists():
         header = {

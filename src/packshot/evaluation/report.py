@@ -46,13 +46,11 @@ def write_report(run_path: Path, *, catalog: Path | None = None, out: Path | Non
         raise UsageError(
             f"{run_path} came with Packshot and has no log to report on; its card.json says how it was made."
         )
-    about = run.read()
-    if not run.model_file.exists():
-        raise PackshotError(f"The run {run_path} has no model yet; finish it with: packshot train --resume {run_path}")
+    about, model_file = run.read(), run.trained_model()
     photos = open_run_catalog(about, catalog)
-    generator = load_generator(run.model_file)
+    generator = load_generator(model_file)
     evaluation = read_json(run.evaluation_file) if run.evaluation_file.exists() else None
-    if evaluation is not None and evaluation["model_sha256"] != sha256_file(run.model_file):
+    if evaluation is not None and evaluation["model_sha256"] != sha256_file(model_file):
         evaluation = None  # Of an earlier model: the run was resumed since.
     train = run_pictures(photos, about, generator, "train")
     has_test = photos.summary["splits"].get("test", 0) > 0

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
-from packshot.core.errors import PackshotError, UsageError
+from packshot.core.errors import UsageError
 from packshot.core.files import sha256_file, write_json
 from packshot.core.progress import Progress
 from packshot.core.runs import RunFolder
@@ -48,11 +48,9 @@ def evaluate_run(
     if n < 1:
         raise UsageError(f"--n is {n}; ask for at least 1 sample.")
     run = RunFolder.open(run_path)
-    if not run.model_file.exists():
-        raise PackshotError(f"The run {run_path} has no model yet; finish it with: packshot train --resume {run_path}")
-    about = run.read()
+    model_file, about = run.trained_model(), run.read()
     photos = open_run_catalog(about, catalog)
-    generator = load_generator(run.model_file)
+    generator = load_generator(model_file)
     labels = equal_shares(n, len(generator.categories))
     nets = [load_efflite0()]
     if inception is not None:
@@ -79,7 +77,7 @@ def evaluate_run(
             sets = ((fit_samples(samples, test), labels), (train.images, train.labels), (test.images, test.labels))
             use = compute_synthetic_use(*sets, generator.categories, seed=seed)
             evaluation = replace(evaluation, figures=(*evaluation.figures, *use))
-    result = {**asdict(evaluation), "n": n, "seed": seed, "model_sha256": sha256_file(run.model_file)}
+    result = {**asdict(evaluation), "n": n, "seed": seed, "model_sha256": sha256_file(model_file)}
     if not run.is_shipped:
         write_json(run.evaluation_file, result)
     return result

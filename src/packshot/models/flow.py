@@ -97,19 +97,19 @@ class CodeFlow(nn.Module):
 
     def sample(self, z: Tensor, label: Tensor) -> Tensor:
         """Returns codes [N, D] for z [N, D] and label [N]: Heun's method from t = 0 to 1."""
-        return self._solve(z, label, 0.0, 1.0, self.guidance) * self.std + self.mean
+        return self._solve(z, label, 0.0, 1.0) * self.std + self.mean
 
     def invert(self, code: Tensor, label: Tensor) -> Tensor:
         """Returns the z [N, D] that `sample` turns into `code`, nearly: the same way back, in as many steps."""
-        return self._solve((code - self.mean) / self.std, label, 1.0, 0.0, self.guidance)
+        return self._solve((code - self.mean) / self.std, label, 1.0, 0.0)
 
-    def _solve(self, x: Tensor, label: Tensor, start: float, end: float, guidance: float) -> Tensor:
+    def _solve(self, x: Tensor, label: Tensor, start: float, end: float) -> Tensor:
         step = (end - start) / self.steps
         for i in range(self.steps):
-            first = self._guided(x, start + i * step, label, guidance)
+            first = self._guided(x, start + i * step, label, self.guidance)
             if i == self.steps - 1:
                 return x + step * first
-            second = self._guided(x + step * first, start + (i + 1) * step, label, guidance)
+            second = self._guided(x + step * first, start + (i + 1) * step, label, self.guidance)
             x = x + step * (first + second) / 2
         return x
 

@@ -16,3 +16,17 @@ class PictureSpec:
     size: int
     channels: int
     categories: int
+
+    @property
+    def halvings(self) -> int:
+        """How often the side can be halved down to 4."""
+        return (self.size // 4).bit_length() - 1
+
+    def doubled_widths(self, width: int) -> list[int]:
+        """Returns the channels at size/2, size/4, ... 4: `width`, and twice as many at every halving."""
+        return [width * 2**i for i in range(self.halvings)]
+
+
+def usual_size(native: int) -> int:
+    """Returns the side at which photos of a native side are trained unless one is asked for: 32 up to 32, else 64."""
+    return 32 if native <= 32 else 64

@@ -29,14 +29,32 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         PackshotError: the file is missing, damaged, or not one of ours.
     """
+    return _load(path, tensors=True)
+
+
+def load_header(path: Path) -> dict[str, Any]:
+    """Returns the JSON header alone; no tensor is read.
+
+    Raises:
+        PackshotError: the file is missing, cut short, or not one of ours.
+    """
+    return _load(path, tensors=False)[1]
+
+
+def _load(path: Path, *, tensors: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with disk_errors(path):
         path.stat()
     try:
         with safe_open(path, framework="pt") as f:
             header = json.loads((f.metadata() or {})["packshot"])
-            return {name: f.get_tensor(name) for name in f.keys()}, header  # noqa: SIM118
+            return {name: f.get_tensor(name) for name in (f.keys() if tensors else ())}, header
     except (SafetensorError, KeyError, ValueError) as e:
         raise PackshotError(f"{path} is damaged or not a Packshot file ({e}); restore it, or train again.") from e
+
+
+def take_part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Returns the tensors whose names begin with `prefix`, under the rest of their names."""
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:

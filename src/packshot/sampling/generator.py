@@ -18,7 +18,7 @@ from packshot.core.random import stream_seed
 from packshot.models.ranges import to_uint8
 from packshot.models.spec import PictureSpec
 from packshot.models.table import find_model
-from packshot.models.weights import load_into, load_tensors, save_tensors
+from packshot.models.weights import load_into, load_tensors, save_tensors, take_part
 from packshot.sampling.prior import ClassGaussian
 
 BATCH = 100
@@ -184,16 +184,12 @@ def load_generator(path: Path) -> TrainedGenerator:
         categories, margin = tuple(header["categories"]), int(header["margin"])
     except (KeyError, TypeError, UsageError) as e:
         raise PackshotError(f"{path} was written by another version of Packshot ({e}); train again.") from e
-    parts: dict[str, dict[str, Tensor]] = {"net": {}, "prior": {}}
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition("/")
-        parts.setdefault(part, {})[rest] = tensor
-    load_into(network, parts["net"], str(path))
+    load_into(network, take_part(tensors, "net/"), str(path))
     network = network.to(memory_format=torch.channels_last).eval().requires_grad_(False)
-    prior = None
-    if parts["prior"]:
+    prior, fitted = None, take_part(tensors, "prior/")
+    if fitted:
         prior = ClassGaussian(spec.categories, network.z_dim).eval()
-        load_into(prior, parts["prior"], str(path))
+        load_into(prior, fitted, str(path))
     return TrainedGenerator(network, entry.name, spec, categories, margin, prior)
 
 

@@ -32,6 +32,7 @@ from packshot.tasks.advise_plan import (
 )
 from packshot.training import run as training
 from packshot.training.budget import parse_budget
+from packshot.training.devices import Devices
 from packshot.training.presets import resolve_config
 
 SPEED_PHOTOS = 100
@@ -339,7 +340,7 @@ class _Trials:
     def _train(
         self, candidate: Candidate, folder: Path, budget: str, again: bool, deadline: float | None
     ) -> training.TrainResult:
-        devices = training.Devices(accelerator=self.start.accelerator)
+        devices = Devices(accelerator=self.start.accelerator)
         if again:
             result = training.resume(folder, budget=budget, devices=devices, quiet=True, deadline=deadline)
         else:

@@ -18,12 +18,13 @@ from packshot.core.random import stream_seed
 from packshot.evaluation.copies import PhotoSet, Thresholds, calibrate, compute_copies, compute_thumbnails
 from packshot.evaluation.distribution import compute_kid
 from packshot.evaluation.evaluate import fit_samples
-from packshot.evaluation.features import cache_file, cached_features, compute_features, content_key
+from packshot.evaluation.features import cached_features, compute_features, features_file
 from packshot.evaluation.figures import Figure, bootstrap_interval
 from packshot.evaluation.neighbours import compute_prdc
 from packshot.models.features.efflite import load_efflite0
 from packshot.models.features.net import FeatureNet
 from packshot.models.ranges import to_model, to_uint8
+from packshot.models.spec import usual_size
 from packshot.sampling.generator import TrainedGenerator, cut_margin, equal_shares
 from packshot.tasks.advise_needs import KID, RECON
 from packshot.tasks.advise_plan import RECON_PHOTOS, SAMPLES, CatalogFacts, measure_variety
@@ -52,7 +53,7 @@ class Shelf:
 
 def open_shelf(photos: Catalog) -> Shelf:
     """Packs the photos at the size that `packshot train` would choose, and finds out what the catalogue is."""
-    size = 32 if photos.native.side <= 32 else 64
+    size = usual_size(photos.native.side)
     channels: Literal[1, 3] = 1 if photos.native.channels == 1 else 3
     train = photos.packed("train", size, channels)
     images, labels, tests = train.images[:0], train.labels[:0], 0
@@ -82,11 +83,11 @@ def _order(name: str, n: int) -> npt.NDArray[np.int64]:
 def waiting_features(shelf: Shelf, photos: Catalog) -> tuple[int, int]:
     """Returns how many test and training photos have no features in the catalogue's cache yet."""
     net = load_efflite0()
-    counts = []
-    for images in (shelf.test_images, shelf.train.images):
-        path = cache_file(photos.cache, f"features-{net.name}", content_key(net.protocol, images))
-        counts.append(0 if path.exists() else len(images))
-    return counts[0], counts[1]
+    test, train = (
+        0 if features_file(net, images, photos.cache).exists() else len(images)
+        for images in (shelf.test_images, shelf.train.images)
+    )
+    return test, train
 
 
 class Yardstick:

@@ -18,13 +18,13 @@ from packshot.core.errors import PackshotError
 from packshot.core.runs import RunFolder
 from packshot.evaluation.copies import compute_thumbnails, find_nearest, pixel_distances
 from packshot.evaluation.evaluate import fit_samples
-from packshot.evaluation.features import cache_file, cached_features, compute_features, content_key
+from packshot.evaluation.features import cached_features, compute_features, features_file
 from packshot.images.picture import Operation, ProductImage
 from packshot.images.resize import to_rgb
 from packshot.images.sheet import contact_sheet
 from packshot.models.features.efflite import load_efflite0
 from packshot.models.table import find_model
-from packshot.models.weights import load_into, load_tensors
+from packshot.models.weights import load_into, load_tensors, take_part
 from packshot.release.door import release
 from packshot.sampling.attributes import find_object
 from packshot.sampling.generator import TrainedGenerator, cut_margin, equal_shares, sheet_scale
@@ -83,10 +83,8 @@ def _load_discriminator(run: RunFolder, about: Mapping[str, Any], generator: Tra
     if not paths:
         raise PackshotError(f"The run {run.path} keeps no checkpoint, and only those hold the discriminator.")
     tensors, _ = load_tensors(paths[-1])
-    prefix = "net/discriminator/"
     discriminator = entry.networks["discriminator"](build_config(entry.config, about["config"]["net"]), generator.spec)
-    own = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-    load_into(discriminator, own, str(paths[-1]))
+    load_into(discriminator, take_part(tensors, "net/discriminator/"), str(paths[-1]))
     return discriminator.eval().requires_grad_(False)
 
 
@@ -119,7 +117,7 @@ def nearest_photos(
     found = {"thumbnails": find_nearest(compute_thumbnails(whole), compute_thumbnails(train.images))[0]}
     note = "Nearest by thumbnails alone; packshot evaluate computes the features of the photos."
     net = load_efflite0()
-    if cache_file(cache, f"features-{net.name}", content_key(net.protocol, train.images)).exists():
+    if features_file(net, train.images, cache).exists():
         features = cached_features(net, train.images, cache)
         found = {"features": find_nearest(compute_features(net, whole), features)[0], **found}
         note = ""

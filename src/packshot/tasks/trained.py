@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from packshot.core.errors import PackshotError
 from packshot.core.runs import RunFolder
 from packshot.images.picture import Operation, ProductImage
 from packshot.images.resize import to_rgb
@@ -21,10 +20,7 @@ def load_run_generator(path: Path) -> TrainedGenerator:
     Raises:
         PackshotError: no run there, or it has no model yet.
     """
-    run = RunFolder.open(path)
-    if not run.model_file.exists():
-        raise PackshotError(f"The run {path} has no model yet; finish it with: packshot train --resume {path}")
-    return load_generator(run.model_file)
+    return load_generator(RunFolder.open(path).trained_model())
 
 
 def generated_picture(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from packshot.core.errors import PackshotError
-from packshot.models.weights import load_into, load_tensors, save_tensors
+from packshot.models.weights import load_into, load_tensors, save_tensors, take_part
 
 
 @dataclass
@@ -77,8 +77,7 @@ def load_checkpoint(path: Path, networks: dict[str, nn.Module], optimizers: dict
     """
     tensors, header = load_tensors(path)
     for name, network in networks.items():
-        prefix = f"net/{name}/"
-        load_into(network, {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}, str(path))
+        load_into(network, take_part(tensors, f"net/{name}/"), str(path))
     try:
         for name, optimizer in optimizers.items():
             _load_optimizer(optimizer, name, tensors, header)

@@ -20,7 +20,7 @@ from packshot.core.files import sha256_file
 from packshot.core.runs import RunFolder, shipped_names
 from packshot.models.spec import PictureSpec
 from packshot.models.table import ModelEntry
-from packshot.models.weights import load_into, load_tensors
+from packshot.models.weights import load_header, load_into, load_tensors, take_part
 from packshot.training.checkpoint import list_checkpoints
 
 # Parts of a GAN's step that belong to its data or its course, not to what it learned.
@@ -37,7 +37,7 @@ class Origin:
         net: the network's configuration, as a table.
         spec: the pictures that it made.
         categories: their names, by label.
-        networks: state of each network by role.
+        networks: state of each network by role; empty where the weights were not read.
         sampler_only: the file holds only the network that makes pictures.
     """
 
@@ -71,9 +71,13 @@ class Origin:
         }
 
 
-def open_origin(path: Path) -> Origin:
+def open_origin(path: Path, *, weights: bool = True) -> Origin:
     """Opens what a run can begin with: a run folder (its newest checkpoint, else its model), a model file, or the
     name of a generator that comes with the package.
+
+    Args:
+        path: one of these.
+        weights: read them too; False: `networks` stays empty.
 
     Raises:
         PackshotError: nothing there, damaged, or made by another version.
@@ -82,11 +86,11 @@ def open_origin(path: Path) -> Origin:
         run = RunFolder.open(path)
         checkpoints = list_checkpoints(run.checkpoints)
         if checkpoints:
-            return _from_checkpoint(run, checkpoints[-1])
+            return _from_checkpoint(run, checkpoints[-1], weights)
         if not run.model_file.exists():
             raise PackshotError(f"The run {path} has neither a checkpoint nor a model; train it first.")
         path = run.model_file
-    tensors, header = load_tensors(path)
+    tensors, header = load_tensors(path) if weights else ({}, load_header(path))
     try:
         spec = PictureSpec(**header["spec"])
         facts = header["model"], header["net"], spec, tuple(header["categories"])
@@ -94,11 +98,11 @@ def open_origin(path: Path) -> Origin:
         raise PackshotError(
             f"{path} is not a model file of this version of Packshot ({e}); give a run folder or its model.safetensors."
         ) from e
-    return Origin(path, *facts, {"sampler": _part(tensors, "net/")}, sampler_only=True)
+    return Origin(path, *facts, {"sampler": take_part(tensors, "net/")} if weights else {}, sampler_only=True)
 
 
-def _from_checkpoint(run: RunFolder, path: Path) -> Origin:
-    tensors, _ = load_tensors(path)
+def _from_checkpoint(run: RunFolder, path: Path, weights: bool) -> Origin:
+    tensors = load_tensors(path)[0] if weights else {}
     about = run.read()
     try:
         config = about["config"]
@@ -106,11 +110,7 @@ def _from_checkpoint(run: RunFolder, path: Path) -> Origin:
     except (KeyError, TypeError) as e:
         raise PackshotError(f"{run.run_file} was written by another version of Packshot ({e}); train again.") from e
     roles = sorted({name.split("/")[1] for name in tensors if name.startswith("net/")})
-    return Origin(path, *facts, {role: _part(tensors, f"net/{role}/") for role in roles}, sampler_only=False)
-
-
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+    return Origin(path, *facts, {role: take_part(tensors, f"net/{role}/") for role in roles}, sampler_only=False)
 
 
 def check_origin(origin: Origin, model: str, net: Any, spec: PictureSpec) -> None:

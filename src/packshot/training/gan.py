@@ -26,7 +26,7 @@ from packshot.training.gan_parts import (
     use_virtual_batch_norm,
 )
 from packshot.training.objectives import GANObjective
-from packshot.training.step import Batch, update, within_category_variance
+from packshot.training.step import Batch, adam, report, update
 
 
 class GANStep:
@@ -56,23 +56,18 @@ class GANStep:
         }
         if o.historical_averaging > 0:
             self.networks |= {f"{role}_history": HistoricalAverage(w) for role, w in self.weights.items()}
-        betas, rates = (o.beta1, o.beta2), {"generator": o.g_lr, "discriminator": o.d_lr}
-        self.optimizers = {
-            role: torch.optim.Adam(weights, rates[role], betas, fused=True) for role, weights in self.weights.items()
-        }
+        rates = {"generator": o.g_lr, "discriminator": o.d_lr}
+        self.optimizers = {role: adam(weights, rates[role], o) for role, weights in self.weights.items()}
 
     def __call__(self, batch: Batch, fabric: Fabric) -> dict[str, Tensor]:
         """Trains on one batch and returns the loss terms, detached scalars."""
-        real, label = batch.images, batch.labels
         turn = (batch.step + 1) % self.objective.d_steps == 0  # G's turn as well as D's.
         with torch.set_grad_enabled(turn):
             fake = self._generate(batch, fabric)
         terms = self._train_discriminator(batch, fake.detach(), fabric)
         if turn:
             terms |= self._train_generator(batch, fake, fabric)
-        terms |= {"within_fake": within_category_variance(fake, label)}
-        terms |= {"within_real": within_category_variance(real, label)}
-        return {name: term.detach() for name, term in terms.items()}
+        return report(terms, batch, fake)
 
     def _generate(self, batch: Batch, fabric: Fabric) -> Tensor:
         """Returns fake pictures [N, C, H, W] of the batch's labels."""

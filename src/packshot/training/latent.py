@@ -8,8 +8,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from packshot.losses.vae import data_loss, kl_loss
-from packshot.training.config import LatentObjective
-from packshot.training.step import Batch, update, within_category_variance
+from packshot.training.objectives import LatentObjective
+from packshot.training.step import Batch, adam, report, update
 
 MOMENTUM = 0.01
 
@@ -19,11 +19,10 @@ class LatentStep:
 
     def __init__(self, networks: dict[str, nn.Module], objective: LatentObjective) -> None:
         self.networks, self.objective = networks, objective
-        betas = (objective.beta1, objective.beta2)
         net = networks["latent"]
         self.optimizers = {
-            "vae": torch.optim.Adam(net.vae.parameters(), objective.lr, betas, fused=True),
-            "flow": torch.optim.Adam(net.flow.parameters(), objective.flow_lr, betas, fused=True),
+            "vae": adam(net.vae.parameters(), objective.lr, objective),
+            "flow": adam(net.flow.parameters(), objective.flow_lr, objective),
         }
 
     def __call__(self, batch: Batch, fabric: Fabric) -> dict[str, Tensor]:
@@ -41,9 +40,7 @@ class LatentStep:
         terms["flow"] = self._flow_loss(batch, code)
         update(self.optimizers["flow"], terms["flow"], fabric)
 
-        terms |= {"within_fake": within_category_variance(x_hat, label)}
-        terms |= {"within_real": within_category_variance(batch.images, label)}
-        return {name: term.detach() for name, term in terms.items()}
+        return report(terms, batch, x_hat)
 
     def _flow_loss(self, batch: Batch, code: Tensor) -> Tensor:
         """Each code is used `flow_draws` times, with other z, other t, and now and then without its label."""

@@ -11,7 +11,28 @@ def require(ok: bool, sentence: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GANObjective:
+class AdamSettings:
+    """What every family's optimisers have in common.
+
+    Attributes:
+        beta1: Adam's first decay.
+        beta2: Adam's second decay.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.99
+
+    def __post_init__(self) -> None:
+        require(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "Adam's betas have to lie in [0, 1)")
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Both, as torch takes them."""
+        return self.beta1, self.beta2
+
+
+@dataclass(frozen=True, kw_only=True)
+class GANObjective(AdamSettings):
     """Losses and optimisers of a GAN. A weight of 0 leaves its term out; the sources stand in `losses/gan.py`.
 
     Attributes:
@@ -37,8 +58,6 @@ class GANObjective:
         freeze_d: the discriminator's first layers, so many, keep the weights that fine-tuning began with (FreezeD).
         g_lr: the generator's learning rate.
         d_lr: the discriminator's learning rate.
-        beta1: Adam's first decay.
-        beta2: Adam's second decay.
         init: "dcgan" draws weights from N(0, 0.02) as Radford et al. do; "torch" keeps the network's own.
     """
 
@@ -63,12 +82,11 @@ class GANObjective:
     g_lr: float = 2e-4
     d_lr: float = 2e-4
     beta1: float = 0.5
-    beta2: float = 0.99
     init: Literal["dcgan", "torch"] = "dcgan"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.g_lr > 0 and self.d_lr > 0, "learning rates have to be above 0")
-        require(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "Adam's betas have to lie in [0, 1)")
         weights = (
             self.r1_gamma,
             self.r2_gamma,
@@ -91,7 +109,7 @@ class GANObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VAEObjective:
+class VAEObjective(AdamSettings):
     """Loss and optimiser of a VAE.
 
     Attributes:
@@ -100,25 +118,21 @@ class VAEObjective:
         top_first_steps: in a hierarchy, steps over which the KL weight of the groups below the first falls from 1 to
             kl_weight, so that the first learns to carry the picture; 0: none.
         lr: learning rate.
-        beta1: Adam's first decay.
-        beta2: Adam's second decay.
     """
 
     kl_weight: float = 1.0
     free_bits: float = 0.0
     top_first_steps: int = 0
     lr: float = 1e-3
-    beta1: float = 0.9
-    beta2: float = 0.99
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.lr > 0 and self.kl_weight >= 0, "the learning rate has to be above 0, kl_weight at least 0")
         require(self.free_bits >= 0 and self.top_first_steps >= 0, "free_bits and top_first_steps: at least 0")
-        require(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "Adam's betas have to lie in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class VQObjective:
+class VQObjective(AdamSettings):
     """Losses and optimiser of a VQ-VAE and the prior over its codes.
 
     Attributes:
@@ -126,26 +140,22 @@ class VQObjective:
         codebook_decay: weight of the old value in the codebook's moving averages, for one step.
         revive_below: a code used less than this share of the mean use gets a new place; 0 leaves dead codes dead.
         lr: learning rate of encoder, decoder and prior.
-        beta1: Adam's first decay.
-        beta2: Adam's second decay.
     """
 
     commitment_weight: float = 0.25
     codebook_decay: float = 0.98
     revive_below: float = 0.05
     lr: float = 1e-3
-    beta1: float = 0.9
-    beta2: float = 0.99
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.lr > 0, "the learning rate has to be above 0")
         require(self.commitment_weight >= 0, "commitment_weight has to be at least 0")
         require(0 <= self.codebook_decay < 1 and 0 <= self.revive_below < 1, "codebook_decay and revive_below: [0, 1)")
-        require(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "Adam's betas have to lie in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentObjective:
+class LatentObjective(AdamSettings):
     """Losses and optimisers of a VAE and the flow of its codes.
 
     Attributes:
@@ -154,8 +164,6 @@ class LatentObjective:
         label_dropout: share of these without the label, which guidance needs.
         lr: the VAE's learning rate.
         flow_lr: the flow's learning rate.
-        beta1: Adam's first decay.
-        beta2: Adam's second decay.
     """
 
     kl_weight: float = 0.02
@@ -163,19 +171,17 @@ class LatentObjective:
     label_dropout: float = 0.1
     lr: float = 1e-3
     flow_lr: float = 1e-3
-    beta1: float = 0.9
-    beta2: float = 0.99
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.lr > 0 and self.flow_lr > 0, "learning rates have to be above 0")
         require(self.kl_weight >= 0, "kl_weight has to be at least 0")
         require(self.flow_draws >= 1, "flow_draws has to be at least 1")
         require(0 <= self.label_dropout < 1, "label_dropout has to lie in [0, 1)")
-        require(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "Adam's betas have to lie in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class VAEGANObjective:
+class VAEGANObjective(AdamSettings):
     """Losses and optimisers of a VAE whose decoder also meets a discriminator.
 
     Attributes:
@@ -187,8 +193,6 @@ class VAEGANObjective:
         r1_every: steps between two R1 penalties ("lazy"; each then counts r1_every times).
         lr: the VAE's learning rate.
         d_lr: the discriminator's learning rate.
-        beta1: Adam's first decay.
-        beta2: Adam's second decay.
     """
 
     kl_weight: float = 1.0
@@ -200,10 +204,9 @@ class VAEGANObjective:
     lr: float = 1e-3
     d_lr: float = 4e-4
     beta1: float = 0.5
-    beta2: float = 0.99
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.lr > 0 and self.d_lr > 0, "learning rates have to be above 0")
         weights = (self.kl_weight, self.data_weight, self.feature_weight, self.g_weight, self.r1_gamma)
         require(min(weights) >= 0 and self.r1_every >= 1, "weights have to be at least 0, r1_every at least 1")
-        require(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "Adam's betas have to lie in [0, 1)")

@@ -19,11 +19,10 @@ import packshot
 from packshot.catalog import Catalog, open_catalog
 from packshot.core.config import build_config, to_table
 from packshot.core.errors import PackshotError, UsageError
-from packshot.core.process import keep_freed_memory
 from packshot.core.progress import Progress as ProgressBar
 from packshot.core.random import stream_seed
 from packshot.core.runs import RunFolder, append_jsonl, keep_rows_up_to
-from packshot.models.spec import PictureSpec
+from packshot.models.spec import PictureSpec, usual_size
 from packshot.models.table import ModelEntry, check_spec, find_model
 from packshot.sampling.generator import TrainedGenerator, save_generator
 from packshot.sampling.prior import fit_class_prior
@@ -31,6 +30,7 @@ from packshot.training.budget import parse_budget
 from packshot.training.checkpoint import Progress, list_checkpoints, load_checkpoint, remove_leftovers
 from packshot.training.config import TrainConfig, config_class
 from packshot.training.data import Batches, Noise
+from packshot.training.devices import ONE, Devices, launch, on_leader
 from packshot.training.ema import make_ema
 from packshot.training.finetune import begin_with, check_origin, open_origin
 from packshot.training.gan import GANStep
@@ -53,24 +53,6 @@ MAX_ROLLBACKS = 2
 # Photos that a VAE's prior is fitted to: while training, and for the model file.
 QUICK_PRIOR_PHOTOS = 2_000
 PRIOR_PHOTOS = 20_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Devices:
-    """What to train on.
-
-    Attributes:
-        accelerator: "cpu", "cuda", or "auto" for the best that is there.
-        per_node: devices on each node, one rank each.
-        nodes: machines, started by torchrun.
-    """
-
-    accelerator: str = "auto"
-    per_node: int = 1
-    nodes: int = 1
-
-
-ONE = Devices()
 
 
 @dataclass(frozen=True)
@@ -121,14 +103,13 @@ def train(
         PackshotError: the run folder exists, the catalogue is damaged, the run went wrong and could not be saved.
         UsageError: the configuration does not fit the catalogue or the devices.
     """
-    fabric = _launch(devices)
+    fabric = launch(devices)
     entry = find_model(config.model)
     photos = open_catalog(catalog)
     spec = _picture_spec(photos, config, entry)
-    _on_leader(fabric, lambda: RunFolder.check_free(out))
-    start = open_origin(origin) if origin is not None else None
-    if start is not None:
-        check_origin(start, entry.name, config.net, spec)
+    on_leader(fabric, lambda: RunFolder.check_free(out))
+    if origin is not None:
+        check_origin(open_origin(origin, weights=False), entry.name, config.net, spec)
     elif getattr(config.objective, "freeze_d", 0):
         raise UsageError("objective.freeze_d keeps learned layers; say by --from which run they come from.")
     session = _Session(RunFolder(out), photos, config, entry, spec, fabric, quiet)
@@ -149,10 +130,9 @@ def train(
         },
         "state": "running",
     }
-    if start is not None:
-        known = begin_with(start, session.networks, entry, config.net, spec, photos.categories)
-        about["origin"] = {**start.about(), "known_categories": known}
-    _on_leader(fabric, lambda: RunFolder.create(out).write(about))
+    if origin is not None:
+        about["origin"] = session.begin_with(origin)
+    on_leader(fabric, lambda: RunFolder.create(out).write(about))
     return session.go(deadline)
 
 
@@ -190,52 +170,22 @@ def resume(
     except (KeyError, TypeError) as e:
         raise PackshotError(f"{run.run_file} was written by another version of Packshot ({e}); train again.") from e
     parse_budget(config.budget)
-    fabric = _launch(devices)
+    fabric = launch(devices)
     photos = open_catalog(catalog)
     if photos.checksum != checksum:
         raise PackshotError(
             f"The catalogue {catalog} was changed after this run began; restore it, or train a new run."
         )
     session = _Session(run, photos, config, entry, spec, fabric, quiet)
-    _on_leader(fabric, lambda: run.update(config=to_table(config), state="running"))
+    on_leader(fabric, lambda: run.update(config=to_table(config), state="running"))
     return session.go(deadline)
-
-
-def _launch(devices: Devices) -> Fabric:
-    keep_freed_memory()
-    strategy = "ddp" if devices.per_node * devices.nodes > 1 else "auto"
-    try:
-        fabric = Fabric(
-            accelerator=devices.accelerator, devices=devices.per_node, num_nodes=devices.nodes, strategy=strategy
-        )
-    except (ValueError, RuntimeError) as e:
-        reason = str(e).splitlines()[0].rstrip(".")
-        raise UsageError(
-            f"These devices cannot be used ({reason}); choose others by --accelerator and --devices."
-        ) from e
-    fabric.launch()
-    return fabric
-
-
-def _on_leader(fabric: Fabric, action: Callable[[], Any]) -> None:
-    """Does something on the first rank; where it fails, every rank raises the same sentence."""
-    problem: PackshotError | None = None
-    if fabric.global_rank == 0:
-        try:
-            action()
-        except PackshotError as e:
-            problem = e
-    if fabric.world_size > 1:
-        problem = fabric.broadcast(problem)
-    if problem is not None:
-        raise problem
 
 
 def _picture_spec(photos: Catalog, config: TrainConfig, entry: ModelEntry) -> PictureSpec:
     native = photos.native
     size, channels = config.data.size, config.data.channels
     if size is None:
-        wanted = 32 if native.side <= 32 else 64
+        wanted = usual_size(native.side)
         size = wanted if wanted in entry.sizes else entry.sizes[-1]
     if channels is None:
         channels = native.channels if native.channels in entry.channels else entry.channels[-1]
@@ -265,7 +215,7 @@ class _Session:
         self.leader = rank == 0
         self.quiet = quiet or not self.leader
         data = config.data
-        _on_leader(fabric, lambda: photos.packed("train", spec.size, spec.channels, data.fit))
+        on_leader(fabric, lambda: photos.packed("train", spec.size, spec.channels, data.fit))
         self.packed = photos.packed("train", spec.size, spec.channels, data.fit)
         if len(self.packed.images) < 2:
             raise PackshotError(f"The catalogue {photos.path} has only one photo to train on; it needs at least 2.")
@@ -289,6 +239,12 @@ class _Session:
         self.ema = make_ema(networks[entry.sampler])
         self.networks = {**self.step.networks, "ema": self.ema}
         self.checkpoint = CheckpointHook(run, config.loop, self.networks, self.step.optimizers)
+
+    def begin_with(self, path: Path) -> dict[str, Any]:
+        """Takes over the weights of another run or model file, and returns what is to be known of it."""
+        origin = open_origin(path)
+        known = begin_with(origin, self.networks, self.entry, self.config.net, self.spec, self.photos.categories)
+        return {**origin.about(), "known_categories": known}
 
     def go(self, deadline: float | None = None) -> TrainResult | None:
         """Trains until the budget is used up or the process is asked to stop, and leaves a model behind."""
@@ -371,7 +327,7 @@ class _Session:
         used = state.progress
         loaded = self._load()
         if loaded is None or used.attempt >= MAX_ROLLBACKS:
-            _on_leader(self.fabric, lambda: self.run.update(state="failed", reason=reason))
+            on_leader(self.fabric, lambda: self.run.update(state="failed", reason=reason))
             raise PackshotError(
                 f"Training went wrong {used.attempt + 1} times: {reason}. The last good checkpoint is kept; "
                 "try a lower learning rate by --set objective.lr=... (for a GAN objective.g_lr and objective.d_lr)."

@@ -1,6 +1,6 @@
 """What the loop and the families agree on: a batch goes in, named loss terms come out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,6 +8,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from packshot.training.objectives import AdamSettings
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Step(Protocol):
         ...
 
 
+def adam(weights: Iterable[nn.Parameter], lr: float, settings: AdamSettings) -> Optimizer:
+    """Returns the optimiser that every family uses."""
+    return torch.optim.Adam(weights, lr, settings.betas, fused=True)
+
+
 def update(optimizer: Optimizer, loss: Tensor, fabric: Fabric) -> None:
     """One optimiser step down `loss`; several ranks use the mean of their gradients."""
     optimizer.zero_grad()
@@ -54,6 +61,21 @@ def update(optimizer: Optimizer, loss: Tensor, fabric: Fabric) -> None:
         for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
     optimizer.step()
+
+
+def report(terms: dict[str, Tensor], batch: Batch, fake: Tensor) -> dict[str, Tensor]:
+    """Returns what a step returns: its terms and how much its pictures vary within categories, detached.
+
+    Args:
+        terms: scalars by name.
+        batch: the step's input.
+        fake: the pictures [n, C, H, W] that it made of the batch's categories.
+    """
+    spread = {
+        "within_fake": within_category_variance(fake, batch.labels),
+        "within_real": within_category_variance(batch.images, batch.labels),
+    }
+    return {name: term.detach() for name, term in (terms | spread).items()}
 
 
 def within_category_variance(x: Tensor, label: Tensor) -> Tensor:

@@ -1,12 +1,11 @@
 """One training step of a VAE: L = L_data + kl_weight * L_KL."""
 
-import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from packshot.losses.vae import data_loss, free_bits_kl, kl_loss
 from packshot.training.objectives import VAEObjective
-from packshot.training.step import Batch, update, within_category_variance
+from packshot.training.step import Batch, adam, report, update
 
 
 class VAEStep:
@@ -18,8 +17,7 @@ class VAEStep:
 
     def __init__(self, networks: dict[str, nn.Module], objective: VAEObjective) -> None:
         self.networks, self.objective = networks, objective
-        betas = (objective.beta1, objective.beta2)
-        self.optimizers = {"vae": torch.optim.Adam(networks["vae"].parameters(), objective.lr, betas, fused=True)}
+        self.optimizers = {"vae": adam(networks["vae"].parameters(), objective.lr, objective)}
 
     def __call__(self, batch: Batch, fabric: Fabric) -> dict[str, Tensor]:
         """Trains on one batch and returns the loss terms, detached scalars in nats per picture."""
@@ -33,8 +31,5 @@ class VAEStep:
             extra = (1 - o.kl_weight) * (1 - batch.step / o.top_first_steps)
             loss = loss + extra * sum(list(groups.values())[1:])
         update(self.optimizers["vae"], loss, fabric)
-        real, label = batch.images, batch.labels
         terms |= {f"kl_{name}": term for name, term in groups.items()}
-        terms |= {"within_fake": within_category_variance(x_hat, label)}
-        terms |= {"within_real": within_category_variance(real, label)}
-        return {name: term.detach() for name, term in terms.items()}
+        return report(terms, batch, x_hat)

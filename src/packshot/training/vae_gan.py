@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from packshot.losses.gan import d_loss_fake, d_loss_real, g_loss, r1_penalty
 from packshot.losses.vae import data_loss, kl_loss
+from packshot.training.gan_parts import keep_features
 from packshot.training.objectives import VAEGANObjective
-from packshot.training.step import Batch, update, within_category_variance
+from packshot.training.step import Batch, adam, report, update
 
 
 class VAEGANStep:
@@ -22,10 +23,10 @@ class VAEGANStep:
 
     def __init__(self, networks: dict[str, nn.Module], objective: VAEGANObjective) -> None:
         self.networks, self.objective = networks, objective
-        o, betas = objective, (objective.beta1, objective.beta2)
+        o = objective
         self.optimizers = {
-            "vae": torch.optim.Adam(networks["vae"].parameters(), o.lr, betas, fused=True),
-            "discriminator": torch.optim.Adam(networks["discriminator"].parameters(), o.d_lr, betas, fused=True),
+            "vae": adam(networks["vae"].parameters(), o.lr, o),
+            "discriminator": adam(networks["discriminator"].parameters(), o.d_lr, o),
         }
 
     def __call__(self, batch: Batch, fabric: Fabric) -> dict[str, Tensor]:
@@ -41,15 +42,14 @@ class VAEGANStep:
 
         terms |= {"data": data_loss(x, x_hat), "kl": kl_loss(mean, logvar)}
         d.requires_grad_(False)
-        terms["g"] = g_loss(d(fake, both))
-        terms["feature"] = data_loss(d.features(x).detach(), d.features(x_hat))
+        with keep_features(d) as kept:
+            terms["g"] = g_loss(d(fake, both))
+        terms["feature"] = data_loss(d.features(x).detach(), kept[0][:n])
         loss = o.data_weight * terms["data"] + o.kl_weight * terms["kl"]
         update(self.optimizers["vae"], loss + o.feature_weight * terms["feature"] + o.g_weight * terms["g"], fabric)
         d.requires_grad_(True)
 
-        terms |= {"within_fake": within_category_variance(x_hat, label)}
-        terms |= {"within_real": within_category_variance(x, label)}
-        return {name: term.detach() for name, term in terms.items()}
+        return report(terms, batch, x_hat)
 
     def _train_discriminator(self, batch: Batch, fake: Tensor, both: Tensor, fabric: Fabric) -> dict[str, Tensor]:
         o, d = self.objective, self.networks["discriminator"]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from packshot.losses.vae import code_loss, commitment_loss, data_loss
 from packshot.models.vae.vq import VQVAE
 from packshot.training.objectives import VQObjective
-from packshot.training.step import Batch, update, within_category_variance
+from packshot.training.step import Batch, adam, report, update
 
 
 class VQStep:
@@ -21,8 +21,7 @@ class VQStep:
 
     def __init__(self, networks: dict[str, nn.Module], objective: VQObjective) -> None:
         self.networks, self.objective = networks, objective
-        betas = (objective.beta1, objective.beta2)
-        self.optimizers = {"vq": torch.optim.Adam(networks["vq"].parameters(), objective.lr, betas, fused=True)}
+        self.optimizers = {"vq": adam(networks["vq"].parameters(), objective.lr, objective)}
 
     def __call__(self, batch: Batch, fabric: Fabric) -> dict[str, Tensor]:
         """Trains on one batch and returns the loss terms, detached scalars.
@@ -43,9 +42,7 @@ class VQStep:
         update(self.optimizers["vq"], loss, fabric)
         share = self._move_codebook(vq, h.detach(), codes, batch, fabric)
         terms["codes_used"] = torch.exp(-torch.xlogy(share, share).sum())
-        terms |= {"within_fake": within_category_variance(x_hat, label)}
-        terms |= {"within_real": within_category_variance(real, label)}
-        return {name: term.detach() for name, term in terms.items()}
+        return report(terms, batch, x_hat)
 
     def _move_codebook(self, vq: VQVAE, h: Tensor, codes: Tensor, batch: Batch, fabric: Fabric) -> Tensor:
         """Updates the codebook alike on every rank; returns the share of each code in the batch, [K]."""

@@ -40,18 +40,13 @@ class DCGANConfig:
             raise ValueError("every size of the network has to be at least 1")
 
 
-def _widths(size: int, width: int) -> list[int]:
-    """Returns the channels at size/2, size/4, ... 4."""
-    return [width * 2**i for i in range((size // 4).bit_length() - 1)]
-
-
 class DCGANGenerator(nn.Module):
     """z [N, z_dim] ~ N(0, I) and label [N] int64 to pictures [N, C, H, W] in [-1, 1]."""
 
     def __init__(self, config: DCGANConfig, spec: PictureSpec) -> None:
         super().__init__()
         self.z_dim = config.z_dim
-        widths = _widths(spec.size, config.g_width)[::-1]
+        widths = spec.doubled_widths(config.g_width)[::-1]
         self.top = widths[0]
         self.embed = nn.Embedding(spec.categories, config.label_dim)
         self.dense = nn.Linear(config.z_dim + config.label_dim, self.top * 16, bias=False)
@@ -73,7 +68,7 @@ class DCGANDiscriminator(nn.Module):
 
     def __init__(self, config: DCGANConfig, spec: PictureSpec) -> None:
         super().__init__()
-        widths = _widths(spec.size, config.d_width)
+        widths = spec.doubled_widths(config.d_width)
         layers: list[nn.Module] = []
         for i, (c_in, c_out) in enumerate(zip([spec.channels, *widths], widths, strict=False)):
             norm = config.d_norm and i > 0

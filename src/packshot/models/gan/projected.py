@@ -66,7 +66,7 @@ class ProjectedGenerator(nn.Module):
     def __init__(self, config: ProjectedConfig, spec: PictureSpec) -> None:
         super().__init__()
         self.z_dim = config.z_dim
-        levels = (spec.size // 4).bit_length()  # 4, 8, ... size pixels.
+        levels = spec.halvings + 1  # 4, 8, ... size pixels.
         self.widths = [min(config.g_width * 2**i, 16 * config.g_width) for i in range(levels)][::-1]
         self.embed = nn.Embedding(spec.categories, config.label_dim)
         self.dense = nn.Linear(config.z_dim + config.label_dim, 2 * 16 * self.widths[0], bias=False)

@@ -79,7 +79,7 @@ class R3GANGenerator(nn.Module):
     def __init__(self, config: R3GANConfig, spec: PictureSpec) -> None:
         super().__init__()
         self.z_dim = config.z_dim
-        widths = _widths(spec.size, config.g_width)[::-1]
+        widths = _widths(spec, config.g_width)[::-1]
         self.embed = nn.Embedding(spec.categories, config.label_dim)
         self.dense = nn.Linear(config.z_dim + config.label_dim, widths[0], bias=False)
         self.basis = nn.Parameter(torch.randn(widths[0], 4, 4))
@@ -107,7 +107,7 @@ class R3GANDiscriminator(nn.Module):
 
     def __init__(self, config: R3GANConfig, spec: PictureSpec) -> None:
         super().__init__()
-        widths = _widths(spec.size, config.d_width)
+        widths = _widths(spec, config.d_width)
         self.first = nn.Conv2d(spec.channels, widths[0], 1)
         self.stages, self.steps = nn.ModuleList(), nn.ModuleList()
         for i, width in enumerate(widths):
@@ -135,9 +135,9 @@ class R3GANDiscriminator(nn.Module):
         return (self.embed(label) * h).sum(1) / math.sqrt(h.shape[1])
 
 
-def _widths(size: int, width: int) -> list[int]:
+def _widths(spec: PictureSpec, width: int) -> list[int]:
     """Returns the channels at size, size/2, ... 4."""
-    return [width * min(8, 2**i) for i in range((size // 4).bit_length())]
+    return [width * min(8, 2**i) for i in range(spec.halvings + 1)]
 
 
 def _stage(width: int, config: R3GANConfig, stages: int) -> nn.Sequential:

@@ -86,7 +86,7 @@ class WGANGenerator(nn.Module):
         self.z_dim, self.width = config.z_dim, config.g_width
         self.embed = nn.Embedding(spec.categories, config.label_dim)
         self.dense = nn.Linear(config.z_dim + config.label_dim, config.g_width * 16, bias=False)
-        self.blocks = nn.Sequential(*[UpBlock(config.g_width) for _ in range(_halvings(spec.size))])
+        self.blocks = nn.Sequential(*[UpBlock(config.g_width) for _ in range(spec.halvings)])
         self.norm = nn.BatchNorm2d(config.g_width)
         self.last = nn.Conv2d(config.g_width, spec.channels, 3, padding=1)
 
@@ -104,7 +104,7 @@ class WGANDiscriminator(nn.Module):
         super().__init__()
         width = config.d_width
         blocks = [DownBlock(spec.channels, width, first=True)]
-        blocks += [DownBlock(width, width) for _ in range(_halvings(spec.size) - 2)]
+        blocks += [DownBlock(width, width) for _ in range(spec.halvings - 2)]
         blocks += [DownBlock(width, width, halve=False) for _ in range(2)]
         self.blocks = nn.Sequential(*blocks)
         self.dense = nn.Linear(width, 1)
@@ -118,11 +118,6 @@ class WGANDiscriminator(nn.Module):
         """Returns scores [N]."""
         h = self.features(x)
         return self.dense(h)[:, 0] + (self.embed(label) * h).sum(1)
-
-
-def _halvings(size: int) -> int:
-    """Returns how often `size` can be halved down to 4."""
-    return (size // 4).bit_length() - 1
 
 
 def _double(x: Tensor) -> Tensor:

@@ -33,11 +33,6 @@ class VAEConfig:
             raise ValueError("every size of the network has to be at least 1")
 
 
-def _stages(size: int, width: int) -> list[int]:
-    """Returns the channels at size/2, size/4, ... 4."""
-    return [width * 2**i for i in range((size // 4).bit_length() - 1)]
-
-
 class ConvVAE(nn.Module):
     """Encoder q(z | x, label) = N(mean, exp(logvar)) and decoder x_hat(z, label)."""
 
@@ -45,7 +40,7 @@ class ConvVAE(nn.Module):
         super().__init__()
         self.z_dim = config.z_dim
         self.groups: dict[str, slice] = {}
-        widths = _stages(spec.size, config.width)
+        widths = spec.doubled_widths(config.width)
         self.top = widths[-1]
         self.embed = nn.Embedding(spec.categories, config.label_dim)
         down: list[nn.Module] = []
