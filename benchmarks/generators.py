@@ -203,9 +203,9 @@ def default_names() -> list[str]:
     from importlib.metadata import PackageNotFoundError, version
 
     from benchmarks.peers.table import PEERS
-    from packshot.models.table import MODELS
+    from packshot.models.table import PICTURE_MODELS
 
-    names = [name for name in MODELS if name not in {peer.name for peer in PEERS}]
+    names = [name for name in PICTURE_MODELS if name not in {peer.name for peer in PEERS}]
     for peer in PEERS:
         try:
             names += [peer.name] if peer.distribution is None or version(peer.distribution) else []

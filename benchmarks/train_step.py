@@ -58,7 +58,7 @@ def measure(model: str, size: int, channels: int, rounds: int) -> dict[str, obje
     count = {"step": 0}
 
     def load() -> tuple[torch.Tensor, torch.Tensor]:
-        x, y = batches.at(count["step"])
+        x, y, _ = batches.at(count["step"])
         return to_model(x), y
 
     def one_step() -> None:

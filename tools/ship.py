@@ -3,29 +3,69 @@
     python tools/ship.py RUN NAME --summary TEXT --recipe recipes/NAME.toml --catalog CATALOG [--set net.guidance=4]
 
 Weights are stored as float16 and used as float32; the figures of the card are measured on the file as it ships. `--set`
-changes how the generator samples; a setting of its sizes would be refused when the file is loaded.
+changes how the generator samples; a setting of its sizes would be refused when the file is loaded. `--attributes` keeps
+only some of those that it was trained with: not asking for the others is what it knows already.
 """
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from packshot.core.config import apply_settings
+from packshot.core.config import apply_settings, to_table
 from packshot.core.files import read_json, write_json
 from packshot.core.runs import SHIPPED, RunFolder
 from packshot.evaluation.run import evaluate_run
+from packshot.models.conditions import Conditions
+from packshot.models.flow import ASKED
 from packshot.models.weights import load_tensors, save_tensors
 
 LARGEST = 12_000_000
-KEPT = ("packshot", "config", "spec", "categories", "torch", "state", "step", "images", "seconds", "cpu_seconds")
+KEPT = (
+    "packshot",
+    "config",
+    "spec",
+    "conditions",
+    "categories",
+    "torch",
+    "state",
+    "step",
+    "images",
+    "seconds",
+    "cpu_seconds",
+)
 
 
-def ship(run: RunFolder, name: str, *, summary: str, recipe: str, catalog: Path, n: int, settings: list[str]) -> Path:
+def keep_attributes(tensors: dict[str, torch.Tensor], about: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """Takes the columns of other attributes from `tensors`, and returns header or run.json that say so."""
+    known = Conditions.of_table(about["conditions"])
+    kept = Conditions({name: values for name, values in known.attributes.items() if name in names})
+    columns = [known.places.index(place) for place in kept.places]
+    for key, tensor in tensors.items():
+        if key.endswith(ASKED) and tensor.shape[1] == known.size:
+            tensors[key] = tensor[:, columns]
+    return {**about, "conditions": to_table(kept), "spec": {**about["spec"], "conditions": kept.groups}}
+
+
+def ship(
+    run: RunFolder,
+    name: str,
+    *,
+    summary: str,
+    recipe: str,
+    catalog: Path,
+    n: int,
+    settings: list[str],
+    attributes: list[str] | None,
+) -> Path:
     """Writes src/packshot/shipped/NAME and returns it."""
     target = RunFolder(SHIPPED / name)
     target.path.mkdir(parents=True, exist_ok=True)
     tensors, header = load_tensors(run.model_file)
+    about = run.read()
+    if attributes is not None:
+        header, about = (keep_attributes(tensors, table, attributes) for table in (header, about))
     half = {k: t.half() if t.is_floating_point() else t for k, t in tensors.items()}
     for key, value in half.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
@@ -36,7 +76,7 @@ def ship(run: RunFolder, name: str, *, summary: str, recipe: str, catalog: Path,
         raise SystemExit(
             f"{target.model_file} has {target.model_file.stat().st_size:,} bytes; the limit is {LARGEST:,}."
         )
-    about = apply_settings(run.read(), [f"config.{s}" for s in settings])
+    about = apply_settings(about, [f"config.{s}" for s in settings])
     target.write({k: about[k] for k in KEPT if k in about})
     write_json(target.card_file, read_json(run.card_file))
     evaluation = evaluate_run(Path(name), catalog=catalog, n=n, seed=3)
@@ -64,7 +104,8 @@ if __name__ == "__main__":
     parser.add_argument("--catalog", required=True, type=Path)
     parser.add_argument("--n", default=5000, type=int)
     parser.add_argument("--set", dest="settings", action="append", default=[])
+    parser.add_argument("--attributes", nargs="+", help="keep only these [all that it was trained with]")
     args = parser.parse_args()
     run = RunFolder.open(args.run)
     about = {"summary": args.summary, "recipe": args.recipe, "catalog": args.catalog, "n": args.n}
-    print(ship(run, args.name, settings=args.settings, **about))
+    print(ship(run, args.name, settings=args.settings, attributes=args.attributes, **about))

@@ -117,14 +117,15 @@ PEERS = (
 def competitors() -> dict[str, Competitor]:
     """Returns all of them by name: Packshot's models with their settings, its other recipes, and the peers."""
     from packshot.core.config import read_toml
-    from packshot.models.table import MODELS
+    from packshot.models.table import PICTURE_MODELS
 
     recipes = {path.stem: read_toml(path)["model"] for path in sorted(RECIPES.glob("*.toml"))}
     table = {peer.name: peer for peer in PEERS}
-    for name, model in {**{name: name for name in MODELS}, **recipes}.items():
-        if name not in table:
+    for name, model in {**{name: name for name in PICTURE_MODELS}, **recipes}.items():
+        if name not in table and model in PICTURE_MODELS:
             what = f"Packshot, {model}" + (f", recipes/{name}.toml" if name in recipes else "")
-            table[name] = Competitor(name=name, what=what, peer=False, conditional=True, sizes=MODELS[model].sizes)
+            sizes = PICTURE_MODELS[model].sizes
+            table[name] = Competitor(name=name, what=what, peer=False, conditional=True, sizes=sizes)
     return table
 
 

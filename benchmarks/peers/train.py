@@ -48,7 +48,7 @@ def train_peer(competitor: Competitor, photos: Catalog, budgets: list[float], ar
     for budget in sorted(budgets):
         clock = time.process_time() - used
         while (used := time.process_time() - clock) < budget:
-            x, y = batches.at(step)
+            x, y, _ = batches.at(step)
             learner.step(to_model(x), y, min(1.0, used / last))
             step += 1
         facts = {"steps": step, "images": step * learner.batch_size, "cpu_seconds": used, "peak_mib": peak_mib()}

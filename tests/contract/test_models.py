@@ -1,16 +1,16 @@
-"""What every model in the table has to do, at every size and channel count that it states."""
+"""What every model in the table that makes pictures has to do, at every size and channel count that it states."""
 
 import pytest
 import torch
 
 from packshot.core.errors import PackshotError, UsageError
 from packshot.models.spec import PictureSpec
-from packshot.models.table import MODELS, ModelEntry, check_spec, find_model
+from packshot.models.table import PICTURE_MODELS, ModelEntry, check_spec, find_model
 from packshot.models.weights import load_into, load_tensors, save_tensors
 
 CASES = [
     pytest.param(entry, PictureSpec(size=size, channels=channels, categories=5), id=f"{entry.name}-{size}-{channels}")
-    for entry in MODELS.values()
+    for entry in PICTURE_MODELS.values()
     for size in entry.sizes
     for channels in entry.channels
 ]

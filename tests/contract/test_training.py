@@ -15,7 +15,7 @@ from packshot.training.checkpoint import Progress, load_checkpoint, save_checkpo
 from packshot.training.data import Batches, Noise
 from packshot.training.presets import resolve_config
 from packshot.training.run import STEPS
-from tests.golden.test_loss_curves import SMALL, shapes
+from tests.golden.test_loss_curves import SMALL, pairs, shapes
 
 STEPS_BEFORE, STEPS_AFTER, BATCH = 3, 3, 8
 
@@ -26,7 +26,8 @@ def build(model: str, weights_seed: int) -> tuple[Any, Batches, Noise]:
     spec = PictureSpec(size=entry.sizes[0], channels=1, categories=2)
     torch.manual_seed(stream_seed(weights_seed, "weights"))
     networks = {role: make(config.net, spec) for role, make in entry.networks.items()}
-    batches = Batches(*shapes(spec.size, 1), batch_size=BATCH, seed=3)
+    images, labels = shapes(spec.size, 1)
+    batches = Batches(images, labels, cond=pairs(model, images, labels), batch_size=BATCH, seed=3)
     return STEPS[entry.family](networks, config.objective), batches, Noise(3, BATCH)
 
 
@@ -35,8 +36,8 @@ def go_on(step: Any, batches: Batches, noise: Noise, steps: range) -> None:
 
     fabric = Fabric(accelerator="cpu", devices=1)
     for i in steps:
-        images, labels = batches.at(i)
-        step(Batch(to_model(images), labels, i, lambda name, dim, i=i: noise.at(name, i, dim)), fabric)
+        images, labels, cond = batches.at(i)
+        step(Batch(to_model(images), labels, i, lambda name, dim, i=i: noise.at(name, i, dim), cond), fabric)
 
 
 @pytest.mark.parametrize("model", MODELS)

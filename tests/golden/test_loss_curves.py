@@ -14,6 +14,9 @@ from lightning_fabric import Fabric
 from packshot.core.random import stream_seed
 from packshot.models.spec import PictureSpec
 from packshot.models.table import MODELS
+from packshot.models.text.clip import join_row
+from packshot.models.text.tokens import tokenize
+from packshot.models.text.view import FEATURES, picture_view
 from packshot.training.budget import Budget
 from packshot.training.checkpoint import Progress
 from packshot.training.data import Batches, Noise
@@ -24,7 +27,7 @@ from packshot.training.run import STEPS
 
 GOLDEN = Path(__file__).with_name("loss_curves.json")
 SMALL = {
-    "dcgan": ["net.g_width=8", "net.d_width=8"],
+    "dcgan": ["net.g_width=8", "net.d_width=8", "loop.batch_size=64", "objective.g_lr=2e-4", "objective.d_lr=2e-4"],
     "gan-reference": ["net.g_width=16", "net.d_width=8"],
     "gan-mlp": ["net.g_width=32", "net.d_width=16"],
     "wgan-gp": ["net.g_width=8", "net.d_width=8"],
@@ -36,6 +39,7 @@ SMALL = {
     "vae-gan": ["net.width=8", "net.d_width=8"],
     "vq-vae": ["net.width=8", "net.codes=16", "net.prior_width=16", "net.prior_layers=1", "net.prior_heads=2"],
     "hvae": ["net.width=4", "objective.top_first_steps=30"],
+    "clip": ["net.dim=8", "net.width=8", "net.layers=1", "net.heads=2", "net.group_dim=4", "net.picture_width=8"],
 }
 
 
@@ -50,6 +54,16 @@ def shapes(size: int, channels: int, n: int = 96) -> tuple[np.ndarray, np.ndarra
         inside = abs(x - cx) < r / 2 if labels[i] else (x - cx) ** 2 + (y - cy) ** 2 < r**2
         images[i][inside] = value
     return images, labels
+
+
+def pairs(model: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+    """What `clip` sees of these pictures, with words that are true of them; None for other models."""
+    if model != "clip":
+        return None
+    features = np.random.default_rng(6).uniform(0, 1, (len(images), FEATURES)) + labels[:, None]
+    words = (("dark", "bright")[int(image.max() > 190)] for image in images)
+    texts = [f"{word} {('disc', 'bar')[label]}" for word, label in zip(words, labels, strict=True)]
+    return join_row(picture_view(images, features.astype(np.float32)), tokenize(texts))
 
 
 def curve(model: str) -> list[dict[str, float]]:
@@ -72,7 +86,7 @@ def curve(model: str) -> list[dict[str, float]]:
         step=step,
         ema=make_ema(networks[entry.sampler]),
         sampler=networks[entry.sampler],
-        batches=Batches(images, labels, batch_size=16, seed=config.seed),
+        batches=Batches(images, labels, cond=pairs(model, images, labels), batch_size=16, seed=config.seed),
         noise=Noise(config.seed, 16),
         budget=Budget("kimg", 0.8),
         config=config.loop,

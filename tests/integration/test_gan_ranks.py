@@ -8,7 +8,7 @@ import torch
 from packshot.models.weights import load_tensors
 from packshot.training.checkpoint import list_checkpoints
 
-from .conftest import run_process
+from .conftest import run_json
 
 # No batch norm, beta1 = 0: after its first step Adam's first moment is the gradient itself. A tiny d_lr leaves D where
 # it was, so that G's gradient is that of the same D.
@@ -21,7 +21,7 @@ ONE_STEP = [
 
 
 def gradients(catalog: Path, out: Path, devices: int) -> dict[str, torch.Tensor]:
-    run_process("train", catalog, "--out", out, "--devices", str(devices), *ONE_STEP)
+    run_json("train", catalog, "--out", out, "--devices", str(devices), *ONE_STEP)
     tensors, header = load_tensors(list_checkpoints(out / "checkpoints")[-1])
     assert header["progress"]["step"] == 1
     return {k: v for k, v in tensors.items() if k.endswith("/exp_avg")}

@@ -124,10 +124,3 @@ def test_a_run_that_blows_up_is_rolled_back_and_then_given_up(catalog: Path, tmp
     (newest,) = list_checkpoints(out / "checkpoints")[-1:]
     tensors, _ = load_tensors(newest)
     assert all(bool(t.isfinite().all()) for t in tensors.values()), "a broken state was saved"
-
-
-@pytest.mark.distributed
-def test_two_ranks_train_one_model_and_speak_once(catalog: Path, tmp_path: Path) -> None:
-    result = run_process("train", catalog, "--out", tmp_path / "run", "--budget", "0.32kimg", "--devices", "2", *TINY)
-    assert (result["state"], result["step"]) == ("finished", 20)
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["machine"]["devices"] == 2

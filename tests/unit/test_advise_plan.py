@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from packshot.core.errors import UsageError
 from packshot.evaluation.figures import Figure
-from packshot.models.table import MODELS
+from packshot.models.table import PICTURE_MODELS
 from packshot.tasks import advise_plan
 from packshot.tasks.advise_choice import Choice, Evidence, cheaper, choose, rank, table_lines
 from packshot.tasks.advise_needs import FIGURE_WORDS, NEEDS
@@ -62,7 +62,7 @@ def row(
 @pytest.mark.parametrize("need", NEEDS)
 def test_a_need_speaks_of_every_model_of_the_table_once(need: str) -> None:
     wanted = NEEDS[need]
-    assert {*wanted.candidates, *wanted.not_tried} == set(MODELS)
+    assert {*wanted.candidates, *wanted.not_tried} == set(PICTURE_MODELS)
     assert not {*wanted.candidates} & {*wanted.not_tried}
     assert "gan-reference" not in wanted.candidates
     assert wanted.judged_by in FIGURE_WORDS
@@ -73,7 +73,7 @@ def test_a_need_speaks_of_every_model_of_the_table_once(need: str) -> None:
 def test_settings_of_candidates_are_settings_of_their_models(need: str, train: int) -> None:
     for candidate in plan_of(need, 6000.0, train=train).candidates:
         config = resolve_config(model=candidate.model, settings=candidate.settings)
-        if MODELS[candidate.model].family == "gan" and train < 2000:
+        if PICTURE_MODELS[candidate.model].family == "gan" and train < 2000:
             assert config.objective.augment == "diffaugment"
         if train >= 2000:
             assert candidate.settings == ()
@@ -124,7 +124,7 @@ def test_a_plan_fits_its_budget_and_more_budget_is_more_trials(left: float) -> N
     assert total <= left
     assert plan.rounds[0].amount >= advise_plan.LEAST_TRIAL * 4, "at 64 px a trial needs four times as much as at 32"
     assert len(plan.candidates) == plan.rounds[0].trials
-    assert {c.model for c in plan.candidates} | set(plan.not_tried) == set(MODELS)
+    assert {c.model for c in plan.candidates} | set(plan.not_tried) == set(PICTURE_MODELS)
     assert len(plan_of("sharp", 2 * left).candidates) >= len(plan.candidates)
 
 
@@ -162,7 +162,7 @@ def test_plan_lines_say_the_cost_and_every_model() -> None:
     assert "at most 600 s" in text
     assert "MB of memory" in text
     assert "fewer than 50 training photos" in text
-    for name in MODELS:
+    for name in PICTURE_MODELS:
         assert re.search(rf"(?<![\w-]){name}(?![\w-])", text), name
 
 

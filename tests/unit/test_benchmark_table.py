@@ -6,7 +6,7 @@ import pytest
 from benchmarks import generators, generators_table
 from benchmarks.peers.table import competitors
 
-from packshot.models.table import MODELS
+from packshot.models.table import PICTURE_MODELS
 
 
 def row(name, budget, fd, *, peer=False, photos=60_000, agreement=None, **more):
@@ -87,6 +87,6 @@ def test_table_and_plots_are_made_without_training(raw, tmp_path, capsys):
 
 def test_every_model_and_recipe_can_compete():
     table = competitors()
-    assert set(MODELS) <= set(table) and "small-500" in table
+    assert set(PICTURE_MODELS) <= set(table) and "small-500" in table
     assert table["latent"].peer is False and table["gan-reference"].peer is True
     assert all(c.what for c in table.values())

@@ -113,9 +113,13 @@ def test_streams_differ_by_name_and_index_and_repeat() -> None:
 
 def test_run_folder_is_never_taken_twice(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run")
-    run.write({"state": "new"})
+    about = {"config": {"model": "vae", "net": {}, "data": {"fit": "auto"}}, "spec": {}, "categories": []}
+    run.write({**about, "state": "new"})
     run.update(state="finished")
-    assert RunFolder.open(tmp_path / "run").read() == {"state": "finished"}
+    assert RunFolder.open(tmp_path / "run").read() == {**about, "state": "finished"}
+    run.write({**about, "images": "many"})
+    with pytest.raises(PackshotError, match="images is wrong or missing"):
+        run.read()
     with pytest.raises(PackshotError, match="--resume"):
         RunFolder.create(tmp_path / "run")
     (tmp_path / "other").mkdir()

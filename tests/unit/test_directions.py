@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from packshot.images.seen import find_object
 from packshot.models.spec import PictureSpec
-from packshot.sampling.attributes import attribute_names, find_object, measure_attributes
+from packshot.sampling.attributes import attribute_names, measure_attributes
 from packshot.sampling.directions import _feature_components, find_directions, measure_effect, walk
 from packshot.sampling.generator import TrainedGenerator
 from packshot.sampling.prior import ClassGaussian

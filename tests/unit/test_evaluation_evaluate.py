@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from packshot.catalog import Packed
 from packshot.core.errors import UsageError
 from packshot.core.progress import Progress
 from packshot.evaluation import agreement, distribution
 from packshot.evaluation.evaluate import Evaluation, evaluate_pictures, fit_samples
 from packshot.evaluation.quick import quick_kid
+from packshot.evaluation.report import trained_photos
+from packshot.training.data import Batches
 from tests.evaluation_stubs import StubPhotos, drawn, random_state, stub_net, stub_photos
 
 
@@ -189,3 +192,38 @@ def test_quick_figure_is_kid_of_the_default_net() -> None:
     inverted = quick_kid(255 - drawn(200, 8)[0], TEST, n=200, seed=1)
     assert inverted["value"] > row["value"] + 0.5
     assert quick_kid(drawn(50, 8)[0], TEST, n=50, seed=1)["value"] is None
+
+
+def test_copies_are_looked_for_among_the_photos_that_the_run_saw(cache: Path) -> None:
+    """A generator of 60 photos that shows ten others of the catalogue has copied nothing, and the judge stays."""
+    about = {"seed": 5, "data": {"limit": 60}}
+    everything = Packed(TRAIN.images, TRAIN.labels, TRAIN.photo_ids, TRAIN.categories, 0)
+    seen = trained_photos(everything, {"config": about})
+    batches = Batches(TRAIN.images, TRAIN.labels, batch_size=60, seed=5, limit=60)
+    ids = [TRAIN.photo_ids[i] for i in batches.chosen]
+    assert seen.photo_ids == ids
+    np.testing.assert_array_equal(seen.images, TRAIN.images[batches.chosen])
+    np.testing.assert_array_equal(seen.labels, TRAIN.labels[batches.chosen])
+    assert trained_photos(everything, {"config": {"seed": 5, "data": {"limit": None}}}) is everything
+
+    unseen = np.setdiff1d(np.arange(600), batches.chosen)[:300]
+    found = {}
+    for name, photos in (("all", everything), ("seen", seen)):
+        found[name] = evaluate_pictures(
+            samples=TRAIN.images[unseen],
+            sample_labels=TRAIN.labels[unseen],
+            real_train=photos,
+            real_test=TEST,
+            cache=cache,
+            seed=3,
+            nets=[stub_net()],
+            classifier_photos=everything,
+        )
+    copies, agreement = (
+        {k: next(f.value for f in e.figures if f.name == name) for k, e in found.items()}
+        for name in ("copies_stub", "agreement")
+    )
+    assert copies["all"] == 1
+    assert copies["seen"] < 0.06
+    assert agreement["all"] == agreement["seen"]
+    assert {pair["photo_id"] for pair in found["seen"].nearest} <= set(ids)

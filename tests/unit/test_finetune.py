@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from packshot.core.errors import PackshotError, UsageError
+from packshot.models.conditions import Conditions
 from packshot.models.spec import PictureSpec
 from packshot.models.table import MODELS
+from packshot.sampling.generator import load_generator
 from packshot.training.finetune import Origin, begin_with, category_axes, check_origin, freeze_first_layers, open_origin
 from packshot.training.presets import resolve_config
 from packshot.training.run import STEPS
@@ -24,7 +26,7 @@ GAN = ["--model", "dcgan", "--set", "net.g_width=8", "--set", "net.d_width=8", "
 def origin_of(model: str, networks: dict[str, torch.nn.Module], spec: PictureSpec, **changes: object) -> Origin:
     entry = MODELS[model]
     states = {role: n.state_dict() for role, n in networks.items()}
-    origin = Origin(Path("old"), model, dataclasses.asdict(entry.config()), spec, OLD, states, sampler_only=False)
+    origin = Origin(Path("old"), model, dataclasses.asdict(entry.config()), spec, OLD, Conditions(), states, False)
     return dataclasses.replace(origin, **changes)
 
 
@@ -52,6 +54,26 @@ def test_categories_are_copied_by_name_and_others_start_from_the_mean(name: str)
     if "discriminator" in old:
         logits = old["discriminator"](x, torch.tensor([2, 0]))
         torch.testing.assert_close(new["discriminator"](x, torch.tensor([1, 2])), logits)
+
+
+@pytest.mark.parametrize("learns", [Conditions({"fit": ("slim", "wide"), "colour": ("blue", "red")}), None])
+def test_attributes_are_copied_by_name_and_new_ones_have_no_effect(learns: Conditions | None) -> None:
+    entry, knew = MODELS["latent"], Conditions({"colour": ("red", "yellow")})
+    spec = PictureSpec(size=32, channels=1, categories=len(OLD), conditions=learns.groups if learns else ())
+    old_spec, config = dataclasses.replace(spec, conditions=knew.groups), entry.config(width=8, z_dim=8)
+    torch.manual_seed(0)
+    old, new = (entry.networks["latent"](config, s) for s in (old_spec, spec))
+    origin = origin_of("latent", {"latent": old}, old_spec, conditions=knew, net=dataclasses.asdict(config))
+    check_origin(origin, "latent", config, spec)
+    begin_with(origin, {"latent": new}, entry, config, spec, OLD, learns)
+    x, t, label = torch.randn(2, 8), torch.full((2,), 0.4), torch.tensor([0, 2])
+    torch.testing.assert_close(new.flow(x, t, label), old.flow(x, t, label))
+    if learns is None:
+        assert new.flow.asked is None
+        return
+    red, fit = torch.eye(4)[[3, 3]], torch.eye(4)[[0, 1]]
+    torch.testing.assert_close(new.flow(x, t, label, red), old.flow(x, t, label, torch.eye(2)[[0, 0]]))
+    torch.testing.assert_close(new.flow(x, t, label, fit), old.flow(x, t, label))
 
 
 def test_category_axes_are_seen_from_the_network() -> None:
@@ -86,8 +108,32 @@ def test_another_architecture_is_refused_with_what_to_set() -> None:
         check_origin(origin, "vae", MODELS["vae"].config(), spec)
     with pytest.raises(UsageError, match=r"net\.g_width=32"):
         check_origin(origin, "dcgan", entry.config(g_width=8), spec)
-    with pytest.raises(UsageError, match=r"data\.channels=1"):
+    with pytest.raises(UsageError, match=r"32 px grey pictures, this run 32 px RGB; add --set data\.channels=1"):
         check_origin(origin, "dcgan", entry.config(), dataclasses.replace(spec, channels=3))
+
+
+def test_settings_that_no_weight_depends_on_may_differ() -> None:
+    entry, spec = MODELS["latent"], PictureSpec(size=32, channels=1, categories=3)
+    origin = origin_of("latent", {}, spec)
+    free = entry.config(guidance=2.0, truncation_psi=0.9, flow_steps=3)
+    check_origin(origin, "latent", free, dataclasses.replace(spec, categories=5))
+    with pytest.raises(UsageError) as refused:
+        check_origin(origin, "latent", dataclasses.replace(free, flow_width=16, flow_blocks=2), spec)
+    assert str(refused.value).endswith("add --set net.flow_width=384 --set net.flow_blocks=5.")
+    check_origin(origin, "latent", entry.config(), dataclasses.replace(spec, conditions=(4,)))
+
+
+def test_a_new_run_keeps_its_own_guidance(catalogs: tuple[Path, Path], tmp_path: Path) -> None:
+    sizes = ("net.z_dim=8", "net.width=8", "net.flow_width=8", "net.flow_blocks=1", "loop.batch_size=16")
+    small = [word for s in sizes for word in ("--set", s)]
+    first, second = tmp_path / "first", tmp_path / "second"
+    budget = ["--budget", "0.02kimg", *QUIET]
+    run_json("train", catalogs[0], "--out", first, "--model", "latent", *small, *budget)
+    free = ["--set", "net.guidance=2.5", "--set", "net.flow_steps=3", "--set", "loop.batch_size=16"]
+    run_json("train", catalogs[1], "--out", second, "--from", first, *free, *budget)
+    net = json.loads((second / "run.json").read_text())["config"]["net"]
+    assert (net["guidance"], net["flow_steps"], net["width"]) == (2.5, 3, 8)
+    assert load_generator(second / "model.safetensors").network.flow.guidance == 2.5
 
 
 @pytest.mark.parametrize("name", [n for n, entry in MODELS.items() if "discriminator" in entry.networks])
@@ -151,9 +197,10 @@ def test_from_the_command_line(catalogs: tuple[Path, Path], tmp_path: Path) -> N
     others = [o.networks["discriminator"]["layers.2.weight"] for o in (origin, now)]
     assert not torch.equal(*others)
     # From the model file alone; a resumed run keeps its frozen layers, too.
-    run_json(
-        "train", catalogs[1], "--out", third, "--from", first / "model.safetensors", "--budget", "0.05kimg", *QUIET
-    )
+    model = ["--from", first / "model.safetensors"]
+    _, err = run_cli("train", catalogs[1], "--out", third, *model, *words, code=2)
+    assert "freeze_d" in err
+    run_json("train", catalogs[1], "--out", third, *model, *words, "--set", "objective.freeze_d=0")
     assert json.loads((third / "run.json").read_text())["origin"]["networks"] != about["origin"]["networks"]
     run_json("train", "--resume", second, "--budget", "0.1kimg")
     assert torch.equal(weights[0], open_origin(second).networks["discriminator"]["layers.0.weight"])
@@ -169,9 +216,10 @@ def test_what_cannot_be_a_beginning_is_refused(catalogs: tuple[Path, Path], tmp_
     assert "--from" in err
     _, err = run_cli("train", catalogs[1], "--out", out, "--from", tmp_path / "none", code=1)
     assert "none" in err
+    batch = ["--set", "loop.batch_size=16"]
     checkpoint = max((run / "checkpoints").iterdir())
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
-    _, err = run_cli("train", catalogs[1], "--out", out, "--from", run, code=1)
+    _, err = run_cli("train", catalogs[1], "--out", out, "--from", run, *batch, code=1)
     assert "damaged" in err
     assert not out.exists()
     model = run / "model.safetensors"

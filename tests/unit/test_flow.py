@@ -23,7 +23,7 @@ class GaussianFlow(CodeFlow):
 
     shift = 0.7
 
-    def forward(self, code_t: Tensor, t: Tensor, label: Tensor) -> Tensor:
+    def forward(self, code_t: Tensor, t: Tensor, label: Tensor, cond: Tensor | None = None) -> Tensor:
         t = t[:, None]
         spread = t**2 + (1 - t) ** 2
         return self.shift + (2 * t - 1) / spread * (code_t - t * self.shift)
@@ -52,10 +52,23 @@ def test_guidance_goes_on_in_the_label_s_direction() -> None:
     x, label, t = torch.randn(7, D), torch.arange(7) % K, torch.full((7,), 0.4)
     net = flow()
     given, without = net(x, t, label), net(x, t, torch.full_like(label, K))
-    assert torch.allclose(net._guided(x, 0.4, label, 3.0), without + 3 * (given - without), atol=1e-6)
-    assert torch.allclose(net._guided(x, 0.4, label, 1.0), given, atol=1e-6)
+    assert torch.allclose(net._guided(x, 0.4, label, None), given, atol=1e-6)
+    net.guidance = 3.0
+    assert torch.allclose(net._guided(x, 0.4, label, None), without + 3 * (given - without), atol=1e-6)
     early = net(x, torch.full((7,), 0.05), label)
-    assert torch.allclose(net._guided(x, 0.05, label, 3.0), early, atol=1e-6)
+    assert torch.allclose(net._guided(x, 0.05, label, None), early, atol=1e-6)
+
+
+def test_a_condition_of_zeros_is_none_at_all_and_guidance_leaves_condition_and_label_out_together() -> None:
+    torch.manual_seed(1)
+    net = CodeFlow(D, K, groups=(2, 3), width=16, blocks=2, guidance=2.5, steps=4)
+    x, label, t = torch.randn(7, D), torch.arange(7) % K, torch.full((7,), 0.4)
+    cond = torch.eye(5)[torch.arange(7) % 5]
+    assert torch.equal(net(x, t, label, torch.zeros(7, 5)), net(x, t, label))
+    given, without = net(x, t, label, cond), net(x, t, torch.full_like(label, K))
+    assert not torch.allclose(given, net(x, t, label), atol=1e-4)
+    assert torch.allclose(net._guided(x, 0.4, label, cond), without + 2.5 * (given - without), atol=1e-6)
+    assert not torch.allclose(net.sample(x, label, cond), net.sample(x, label), atol=1e-3)
 
 
 def test_the_loss_of_the_best_guess_is_the_variance_that_is_left() -> None:

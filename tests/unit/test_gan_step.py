@@ -428,3 +428,10 @@ def test_generators_with_styles_mix_them_and_have_path_lengths(model: str) -> No
     assert ["path" in row for row in rows] == [True, False, True]
     assert all(np.isfinite(list(row.values())).all() for row in rows)
     assert step.networks["path_length"].mean > 0
+
+
+def test_ada_is_as_quick_as_the_objective_says() -> None:
+    """Four steps of N pictures, of 1,000 that p takes from 0 to 1."""
+    step = make_step(augment="ada", ada_target=-0.9, ada_speed_kimg=1.0)
+    seen = [row["augment_p"] for row in train(step, 0, 4)]
+    assert seen == pytest.approx([0, 0, 0, 4 * N / 1000])

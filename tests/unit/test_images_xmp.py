@@ -107,3 +107,13 @@ def test_cleaning_leaves_no_place_at_any_depth() -> None:
     assert cleaned is not None
     assert b"GPS" not in cleaned
     assert b"Flash" in cleaned
+
+
+def test_a_text_is_written_once_and_for_all_languages() -> None:
+    parsed = xmp.Packet.empty()
+    for value in ("first", "second & last"):
+        parsed.set_text(xmp.USAGE_TERMS, value)
+    data = parsed.tobytes()
+    alternatives = b'<rdf:Alt><rdf:li xml:lang="x-default">second &amp; last</rdf:li></rdf:Alt>'
+    assert b"<xmpRights:UsageTerms>" + alternatives + b"</xmpRights:UsageTerms>" in data
+    assert xmp.Packet.parse(data).get(xmp.USAGE_TERMS) == "second & last"

@@ -57,7 +57,7 @@ def test_every_photo_is_seen_once_per_pass_and_batches_depend_on_the_step_alone(
     assert sorted(seen[10:]) == list(range(10))
     assert seen[:10] != seen[10:]
     again = Batches(images, labels, batch_size=4, seed=1)
-    x, y = again.at(3)
+    x, y, _ = again.at(3)
     assert x[:, 0, 0, 0].tolist() == seen[12:16]
     assert torch.equal(y, x[:, 0, 0, 0].long() % 3)
 
@@ -81,7 +81,7 @@ def test_limit_uses_that_many_photos() -> None:
 def test_flip_mirrors_left_and_right_only() -> None:
     images = np.zeros((40, 2, 3, 1), np.uint8)
     images[:, 0, 0, 0] = 1
-    batch, _ = Batches(images, np.zeros(40), batch_size=40, seed=0, flip=True).at(0)
+    batch, _, _ = Batches(images, np.zeros(40), batch_size=40, seed=0, flip=True).at(0)
     assert batch[:, 1].sum() == 0
     assert batch[:, 0, 1].sum() == 0
     assert 5 < int(batch[:, 0, 2].sum()) < 35

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from packshot.core.errors import PackshotError, lookup
 from packshot.core.files import read_json, sha256_file
 from packshot.images.picture import ProductImage
+from packshot.images.xmp import is_synthetic
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +38,7 @@ class Native(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """The photos of one split as one array, all of one size, in the order of the manifest.
+    """The photos of one split (or also generated pictures, where asked for) as one array, in the manifest's order.
 
     Attributes:
         images: [N, size, size, channels] uint8, read-only, mapped from a file; grey or RGB.
@@ -61,7 +62,8 @@ class Catalog:
         path: its folder.
         checksum: SHA-256, in hex digits, over the checksums of manifest and shards and the order of categories.
         categories: names; a photo's label is the place of its category here.
-        summary: counts by split, category, licence and source, quality percentiles, duplicates, what was left out.
+        summary: counts by split, category, licence and source, quality percentiles, duplicates, what was left out; of
+            photos alone, but for `synthetic`.
         native: what the photos are like as stored.
     """
 
@@ -71,6 +73,14 @@ class Catalog:
         self.categories: tuple[str, ...] = tuple(about["categories"])
         self.summary: dict[str, Any] = about["summary"]
         self.native = Native(self.summary["native"]["side"], self.summary["native"]["channels"])
+
+    @property
+    def synthetic(self) -> int:
+        """How many generated pictures there are to train on, beside the photos."""
+        if "synthetic" in self.summary:
+            return int(self.summary["synthetic"]["for_training"])
+        # An older catalogue counted them among the photos.
+        return sum(n for term, n in self.summary.get("source_types", {}).items() if is_synthetic(term))
 
     @property
     def cache(self) -> Path:
@@ -117,11 +127,14 @@ class Catalog:
         for name, expected in self._about["files"].items():
             _check(self.path / name, expected)
 
-    def packed(self, split: Split, size: int, channels: Literal[1, 3], fit: Fit = "auto") -> Packed:
+    def packed(
+        self, split: Split, size: int, channels: Literal[1, 3], fit: Fit = "auto", *, synthetic: bool = False
+    ) -> Packed:
         """Returns a split's photos as one array, built once and then mapped from `cache`.
 
         Photos that the manifest marks as excluded are not among them, so that no test photo is a duplicate of a
-        training photo and no training photo comes twice. Alpha is laid over white.
+        training photo and no training photo comes twice. Pictures whose source type says that they were generated
+        come only where they are asked for, and never in the test split. Alpha is laid over white.
 
         Args:
             split: "train" or "test".
@@ -130,6 +143,7 @@ class Catalog:
             fit: "crop" cuts the middle square, "pad" keeps the whole photo and fills up with its border's colour.
                 "auto" surrounds photos that all have the same square size, up to 8 pixels smaller, with black (28
                 becomes 32, and `margin` says 2), and crops others.
+            synthetic: also the generated pictures of the training split: to train on, not to compare with.
 
         Raises:
             UsageError: a value out of its range.
@@ -137,7 +151,7 @@ class Catalog:
         """
         from packshot.catalog.packing import pack
 
-        return pack(self, split, size, channels, fit)
+        return pack(self, split, size, channels, fit, synthetic=synthetic)
 
 
 def open_catalog(path: Path) -> Catalog:
@@ -152,7 +166,7 @@ def open_catalog(path: Path) -> Catalog:
     if not description.is_file():
         if (path / ".ingest").is_dir():
             raise PackshotError(
-                f"The ingest into {path} is not finished; give the same `packshot ingest` command again."
+                f"{path} is not finished; give the command that began it, for example `packshot ingest`, again."
             )
         raise PackshotError(f"{path} is not a catalogue; make one with `packshot ingest SOURCE --out {path}`.")
     about = read_json(description)

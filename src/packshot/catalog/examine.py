@@ -23,6 +23,7 @@ from packshot.catalog.fingerprint import colour_thumb, fingerprint_grey, hash_pi
 from packshot.catalog.options import NOT_SPDX, is_spdx
 from packshot.catalog.records import PhotoRecord
 from packshot.catalog.schema import EXAMINED, FIGURES
+from packshot.images import xmp
 from packshot.images.decode import MIB, SUFFIXES, BadPicture, Limits, decode, plain_jpeg
 from packshot.images.encode import encode
 from packshot.images.picture import Metadata, ProductImage
@@ -159,8 +160,7 @@ def _look(record: PhotoRecord, settings: Settings, notes: Counter[str]) -> _Phot
     licence, source = _rights(record, settings)
     if record.pixels is not None:
         return _look_at_pixels(record, record.pixels, licence, source, settings.max_side)
-    assert record.path is not None
-    data = _read(record.path, record.root, settings.limits)
+    data = record.data or _read(record.path or "", record.root, settings.limits)
     # What goes over the same bytes is done together, while they are in the processor's cache: first the file's ...
     sha256, blocks, forbids = hashlib.sha256(data).hexdigest(), data.count(b"Exif\0"), _training_mining(data)
     opened = _open(data, settings.limits)
@@ -170,7 +170,7 @@ def _look(record: PhotoRecord, settings: Settings, notes: Counter[str]) -> _Phot
 
     if not settings.allow_opted_out and (words := forbids or _plus_opt_out(opened)):
         raise BadPicture(f"forbids training on it in its own metadata ({words})")
-    ending = os.path.splitext(record.path)[1].lower()  # noqa: PTH122 - once per photo, strings are faster.
+    ending = os.path.splitext(record.path or "")[1].lower()  # noqa: PTH122 - once per photo, strings are faster.
     if ending and ending not in SUFFIXES[opened.format]:
         notes["The name's ending does not fit the content; the content decided."] += 1
     for note in opened.notes:
@@ -331,7 +331,10 @@ def _keep(data: bytes, opened: _Opened, max_side: int, *, carries_place: bool) -
         return Stored(data, opened.format, width, height)
     pixels = _shrunk(opened.pixels, max_side) if max(width, height) > max_side else opened.pixels
     form = "PNG" if pixels.shape[2] == 4 else "JPEG"
-    return Stored(encode(ProductImage(pixels), form, quality=95), form, pixels.shape[1], pixels.shape[0])
+    # What is no photo says so in every copy, wherever that copy may go.
+    label = xmp.stating(opened.source_type) if opened.source_type and xmp.is_synthetic(opened.source_type) else None
+    data = encode(ProductImage(pixels, Metadata(xmp=label)), form, quality=95)
+    return Stored(data, form, pixels.shape[1], pixels.shape[0])
 
 
 def _shrunk(pixels: Pixels, max_side: int) -> Pixels:

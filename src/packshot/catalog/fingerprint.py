@@ -52,6 +52,11 @@ def _weights() -> npt.NDArray[np.uint64]:
     return np.random.PCG64(0).random_raw(BLOCK_WORDS) | np.uint64(1)
 
 
+def words_of(texts: list[str]) -> npt.NDArray[np.uint64]:
+    """Returns fingerprints in hex digits as uint64, one for each 16 digits."""
+    return np.frombuffer(bytes.fromhex("".join(texts)), ">u8").astype(np.uint64)
+
+
 def colour_thumb(picture: Image.Image) -> bytes:
     """Returns the colour thumb of a picture in mode RGB or L: 192 bytes, row by row, RGB.
 

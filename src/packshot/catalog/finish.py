@@ -22,22 +22,20 @@ from packshot import __version__
 from packshot.catalog import duplicates, split
 from packshot.catalog.checksum import compute_checksum
 from packshot.catalog.dataset import FORMAT, FORMAT_VERSION
+from packshot.catalog.fingerprint import words_of
 from packshot.catalog.options import IngestOptions
 from packshot.catalog.parts import Journal, Part, shard_name
 from packshot.catalog.records import Source
-from packshot.catalog.schema import FIGURES, MANIFEST, arrow_schema
+from packshot.catalog.schema import MANIFEST, UNCATEGORISED, arrow_schema
+from packshot.catalog.tallies import Tallies
 from packshot.core.files import atomic_path, disk_errors, sha256_file, write_json
+from packshot.images.xmp import is_synthetic
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
-UNCATEGORISED = "uncategorised"
 GREY, COLOUR = 256, 192
-EXAMPLES, MOST = 3, 50
-DISTINCT, OTHERS = 10_000, "others"
-"""Different values of a column that are counted one by one; a source may differ for every photo."""
-
-PERCENTILES = (5, 25, 50, 75, 95)
+EXAMPLES = 3
 
 
 @dataclass
@@ -51,6 +49,7 @@ class Index:
         category: [N] int64, numbers into `categories`.
         product: [N] uint64, hashes of product ids, 0 for none.
         given: [N] int8, the source's split.
+        generated: [N] bool, pictures that are no photos.
         categories: names.
     """
 
@@ -60,6 +59,7 @@ class Index:
     category: npt.NDArray[np.int64]
     product: npt.NDArray[np.uint64]
     given: npt.NDArray[np.int8]
+    generated: npt.NDArray[np.bool_]
     categories: list[str]
 
 
@@ -111,18 +111,9 @@ def finish(journal: Journal, parts: list[Part], source: Source, options: IngestO
         for note, count in part.notes.items():
             notes[kind_of_reason(note)] += count
     summary = {
-        "photos": int(verdict.taken.sum()),
-        "splits": tallies.most("split"),
-        "categories": {name: dict(tallies.by_split.get(name, {})) for name in categories},
+        **tallies.summary(categories),
         "native": tallies.native(),
-        "licences": tallies.most("licence"),
-        "sources": tallies.most("source"),
-        "formats": tallies.most("format"),
-        "stored": tallies.most("stored"),
-        "source_types": tallies.most("source_type"),
-        "excluded": tallies.most("excluded"),
         "duplicates": _count_duplicates(verdict),
-        "quality": tallies.quality(),
         "left_out": {kind: count for kind, count, _ in left_out},
         "examples": {kind: names for kind, _, names in left_out},
         "notes": dict(sorted(notes.items())),
@@ -158,11 +149,12 @@ def _read_index(journal: Journal, parts: list[Part], thumbs: Path) -> Index:
         category=np.empty(count, np.int64),
         product=np.zeros(count, np.uint64),
         given=np.empty(count, np.int8),
+        generated=np.empty(count, bool),
         categories=[],
     )
     numbers: dict[str, int] = {}
     at = 0
-    columns = ["photo_id", "pixel_hash", "dhash", "category", "product_id", "split", "grey", "colour"]
+    columns = ["photo_id", "pixel_hash", "dhash", "category", "product_id", "split", "source_type", "grey", "colour"]
     with disk_errors(thumbs), thumbs.open("wb") as f:
         for part in parts:
             if not part.photos:
@@ -172,20 +164,17 @@ def _read_index(journal: Journal, parts: list[Part], thumbs: Path) -> Index:
                 table = pq.ParquetFile(path).read(columns).to_pydict()
             here = slice(at, at + part.photos)
             at += part.photos
-            index.names[here] = _words(table["photo_id"])
-            index.pixels[here] = _words(table["pixel_hash"]).reshape(-1, 2)
-            index.dhash[here] = _words(table["dhash"])
+            index.names[here] = words_of(table["photo_id"])
+            index.pixels[here] = words_of(table["pixel_hash"]).reshape(-1, 2)
+            index.dhash[here] = words_of(table["dhash"])
             index.category[here] = [numbers.setdefault(c or UNCATEGORISED, len(numbers)) for c in table["category"]]
             index.product[here] = [_hash(p) if p else 0 for p in table["product_id"]]
             index.given[here] = [split.NAMES.index(s) for s in table["split"]]
+            index.generated[here] = [is_synthetic(term) for term in table["source_type"]]
             for grey, colour in zip(table["grey"], table["colour"], strict=True):
                 f.write(grey + colour)
     index.categories = list(numbers)
     return index
-
-
-def _words(texts: list[str]) -> npt.NDArray[np.uint64]:
-    return np.frombuffer(bytes.fromhex("".join(texts)), ">u8").astype(np.uint64)
 
 
 def _hash(text: str) -> int:
@@ -209,21 +198,7 @@ def _judge(index: Index, thumbs: Path, options: IngestOptions) -> Verdict:
     place[single] = np.arange(len(single))
     near = single[near_single[place[exact]]]
 
-    given = index.given[rows]
-    published = bool(given.any())
-    if published:
-        sides, excluded = split.keep_published(given, near)
-    else:
-        sides = split.make_split(
-            near,
-            index.product[rows],
-            index.category[rows],
-            index.names[rows],
-            options.test_share,
-            options.seed,
-        )
-        excluded = np.zeros(len(rows), np.int8)
-    excluded = split.leave_out_repeated(excluded, sides, exact, also_test=not published)
+    sides, excluded = _sides(index, rows, exact, near, options)
 
     def spread(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         whole = np.zeros(count, values.dtype)
@@ -231,6 +206,31 @@ def _judge(index: Index, thumbs: Path, options: IngestOptions) -> Verdict:
         return whole
 
     return Verdict(taken, spread(rows[exact]), spread(rows[near]), spread(sides), spread(excluded))
+
+
+def _sides(
+    index: Index,
+    rows: npt.NDArray[np.int64],
+    exact: npt.NDArray[np.int64],
+    near: npt.NDArray[np.int64],
+    options: IngestOptions,
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
+    """Returns split and exclusion of the rows; generated pictures change nothing about the photos'."""
+    generated, given = index.generated[rows], index.given[rows]
+    sides, excluded = np.full(len(rows), split.TRAIN, np.int8), np.zeros(len(rows), np.int8)
+    photos = np.flatnonzero(~generated)
+    _, first, inverse = np.unique(near[photos], return_index=True, return_inverse=True)
+    near_photos = first[inverse]
+    published = bool(given[photos].any())
+    if published:
+        sides[photos], excluded[photos] = split.keep_published(given[photos], near_photos)
+    else:
+        own = rows[photos]
+        sides[photos] = split.make_split(
+            near_photos, index.product[own], index.category[own], index.names[own], options.test_share, options.seed
+        )
+    excluded = split.leave_out_generated(excluded, given, near, generated)
+    return sides, split.leave_out_repeated(excluded, sides, exact, also_test=not published)
 
 
 class _Rows:
@@ -246,67 +246,16 @@ class _Rows:
         return np.asarray(self.stored[self.rows[key]])
 
 
-class _Tallies:
-    """What is counted over the manifest while it is written."""
-
-    def __init__(self) -> None:
-        names = ("split", "licence", "source", "format", "stored", "source_type", "excluded")
-        self.counts: dict[str, Counter[str]] = {name: Counter() for name in names}
-        self.by_split: dict[str, Counter[str]] = {}
-        self._figures: dict[str, list[npt.NDArray[np.float32]]] = {name: [] for name in FIGURES}
-        self._sizes: Counter[tuple[int, int]] = Counter()
-        self._grey = True
-
-    def add(self, table: pa.Table, colour: pa.ChunkedArray) -> None:
-        """Counts rows of the manifest; `colour` are their colour thumbs."""
-        thumbs = np.frombuffer(b"".join(colour.to_pylist()), np.uint8).reshape(-1, 3)
-        self._grey = self._grey and bool((thumbs == thumbs[:, :1]).all())
-        for name, counter in self.counts.items():
-            for value, count in Counter(v for v in table[name].to_pylist() if v is not None).items():
-                counter[value if value in counter or len(counter) < DISTINCT else OTHERS] += count
-        for name, side in zip(table["category"].to_pylist(), table["split"].to_pylist(), strict=True):
-            self.by_split.setdefault(name or UNCATEGORISED, Counter())[side] += 1
-        sizes = zip(table["stored_width"].to_pylist(), table["stored_height"].to_pylist(), strict=True)
-        self._sizes.update(sizes)
-        for name, arrays in self._figures.items():
-            arrays.append(table[name].to_numpy())  # Nulls become NaN.
-
-    def most(self, name: str) -> dict[str, int]:
-        """Returns the most frequent values."""
-        return dict(sorted(self.counts[name].items(), key=lambda c: (-c[1], c[0]))[:MOST])
-
-    def native(self) -> dict[str, Any]:
-        """Returns what the photos are like as stored: the median smaller side, 1 channel if all are grey, one size."""
-        sides = sorted((min(size), n) for size, n in self._sizes.items())
-        half = np.searchsorted(np.cumsum([n for _, n in sides]), sum(n for _, n in sides) / 2)
-        return {
-            "side": sides[int(half)][0],
-            "channels": 1 if self._grey else 3,
-            "same_size": list(next(iter(self._sizes))) if len(self._sizes) == 1 else None,
-        }
-
-    def quality(self) -> dict[str, dict[str, float | None]]:
-        """Returns percentiles of each figure, to 4 digits."""
-        out: dict[str, dict[str, float | None]] = {}
-        for name, arrays in self._figures.items():
-            values = np.concatenate(arrays)
-            values = values[~np.isnan(values)]
-            found = np.percentile(values, PERCENTILES).tolist() if len(values) else [None] * len(PERCENTILES)
-            shown = [v if v is None else float(f"{v:.4g}") for v in found]
-            out[name] = dict(zip((f"p{p}" for p in PERCENTILES), shown, strict=True))
-        return out
-
-
 def _write_manifest(
     journal: Journal, parts: list[Part], index: Index, verdict: Verdict
-) -> tuple[list[tuple[str, str]], _Tallies]:
+) -> tuple[list[tuple[str, str]], Tallies]:
     """Writes manifest.parquet part by part; returns (key, reason) of photos that were listed twice, and the counts."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = arrow_schema(MANIFEST)
     twice: list[tuple[str, str]] = []
-    tallies = _Tallies()
+    tallies = Tallies()
     exact_size, near_size = _sizes(verdict.exact, verdict.taken), _sizes(verdict.near, verdict.taken)
     path = journal.out / "manifest.parquet"
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:

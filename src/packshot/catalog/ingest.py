@@ -44,7 +44,7 @@ def ingest(
         UsageError: an unknown format, field or column, or an option out of its range.
     """
     started = time.monotonic()
-    _check_out(source, out)
+    check_out(out)
     new = not out.exists()
     opened = open_source(source, options, leave_out=out)
     journal = Journal(out)
@@ -53,7 +53,7 @@ def ingest(
             catalog = read_json(out / "catalog.json")
             journal.begin(_command(source, options))
             journal.remove()
-            return _report(out, catalog, int(catalog["summary"]["photos"]), started)
+            return _report(out, catalog, _pictures(catalog["summary"]), started)
         journal.begin(_command(source, options))
         journal.clean()
         parts = journal.parts()
@@ -66,7 +66,12 @@ def ingest(
     return _report(out, catalog, resumed, started)
 
 
-def _check_out(source: Path, out: Path) -> None:
+def check_out(out: Path) -> None:
+    """Refuses a folder that no catalogue can be written into: a file, or one that holds something else.
+
+    Raises:
+        PackshotError: why.
+    """
     with disk_errors(out):
         if out.exists() and not out.is_dir():
             raise PackshotError(f"{out} is a file; choose another --out.")
@@ -150,6 +155,7 @@ def _report(out: Path, catalog: dict[str, Any], resumed: int, started: float) ->
         path=str(out),
         checksum=catalog["checksum"],
         photos=summary["photos"],
+        synthetic=summary["synthetic"],
         resumed=resumed,
         splits=summary["splits"],
         categories=summary["categories"],
@@ -159,5 +165,10 @@ def _report(out: Path, catalog: dict[str, Any], resumed: int, started: float) ->
         examples=summary["examples"],
         notes=summary["notes"],
         seconds=seconds,
-        photos_per_second=max(0, summary["photos"] - resumed) / max(seconds, 1e-9),
+        photos_per_second=max(0, _pictures(summary) - resumed) / max(seconds, 1e-9),
     )
+
+
+def _pictures(summary: dict[str, Any]) -> int:
+    """Returns the number of photos and generated pictures."""
+    return int(summary["photos"]) + int(summary["synthetic"]["pictures"])

@@ -96,6 +96,8 @@ class IngestReport:
         path: the catalogue.
         checksum: its checksum.
         photos: photos in it.
+        synthetic: of the generated pictures in it: `pictures`, how many are `for_training`, and for what reason the
+            others are `excluded`.
         resumed: how many of them an earlier, interrupted run had already done.
         splits: photos by split.
         categories: photos by category and split.
@@ -111,6 +113,7 @@ class IngestReport:
     path: str
     checksum: str
     photos: int
+    synthetic: dict[str, Any]
     resumed: int
     splits: dict[str, int]
     categories: dict[str, dict[str, int]]

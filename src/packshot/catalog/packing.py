@@ -7,6 +7,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,13 +16,14 @@ import numpy.typing as npt
 
 from packshot.catalog.dataset import DAMAGED, Packed
 from packshot.catalog.examine import GREY8
-from packshot.catalog.finish import UNCATEGORISED
 from packshot.catalog.parts import shard_name
+from packshot.catalog.schema import UNCATEGORISED
 from packshot.core.errors import PackshotError, UsageError
 from packshot.core.files import disk_errors, read_json, write_json
 from packshot.images.decode import BadPicture, decode
 from packshot.images.picture import Operation, ProductImage
 from packshot.images.resize import fit_square, to_grey, to_rgb
+from packshot.images.xmp import is_synthetic
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -56,23 +58,23 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
 
 def read_photo(catalog: Catalog, photo_id: str) -> ProductImage:
     """Returns one photo as it is stored; see `Catalog.read`."""
-    table = catalog.manifest(["photo_id", "shard", "row"])
+    table = catalog.manifest(["photo_id", "shard", "row", "source_type"])
     place = table["photo_id"].index(photo_id).as_py()
     if place < 0:
         raise UsageError(f"The catalogue {catalog.path} has no photo '{photo_id}'; its manifest lists them all.")
     path = catalog.path / shard_name(table["shard"][place].as_py())
-    wanted = table["row"][place].as_py()
+    wanted, declared = table["row"][place].as_py(), table["source_type"][place].as_py()
     with open_parquet(path) as shard:
         for group in range(shard.num_row_groups):
             count = shard.metadata.row_group(group).num_rows
             if wanted < count:
                 row = shard.read_row_group(group).slice(wanted, 1).to_pylist()[0]
-                return _picture(row, path, None)
+                return _declared(_picture(row, path, None), declared)
             wanted -= count
     raise PackshotError(f"{path} is damaged; {DAMAGED}.")
 
 
-def pack(catalog: Catalog, split: str, size: int, channels: int, fit: str) -> Packed:
+def pack(catalog: Catalog, split: str, size: int, channels: int, fit: str, *, synthetic: bool) -> Packed:
     """Returns a split as one array; see `Catalog.packed`."""
     for name, value, known in (("split", split, ("train", "test")), ("fit", fit, ("auto", "crop", "pad"))):
         if value not in known:
@@ -88,11 +90,17 @@ def pack(catalog: Catalog, split: str, size: int, channels: int, fit: str) -> Pa
         if width == height > 0 and 0 < gap <= 2 * MARGIN and gap % 2 == 0:
             margin = gap // 2
         fit = "crop"
-    name = f"packed-{split}-{size}px-{channels}-{'margin' if margin else fit}-{catalog.checksum[:16]}"
+    synthetic = synthetic and split == "train"
+    kind = ("with-synthetic" if synthetic else "photos") if catalog.synthetic else "packed"
+    name = f"{kind}-{split}-{size}px-{channels}-{'margin' if margin else fit}-{catalog.checksum[:16]}"
     folder = catalog.cache / name
     packed = _load(catalog, folder, margin)
     if packed is None:
-        _build(catalog, folder, split, size, channels, fit, margin)
+        chosen = list(_chosen(catalog, split, synthetic))
+        if not chosen:
+            hint = "ingest it again with a larger --test-share" if split == "test" else "ingest more photos"
+            raise PackshotError(f"The catalogue {catalog.path} has no photo in its {split} split; {hint}.")
+        _build(catalog, folder, chosen, size, channels, fit, margin)
         packed = _load(catalog, folder, margin)
     if packed is None:
         raise PackshotError(f"The cache in {folder} could not be written; remove that folder and try again.")
@@ -116,11 +124,9 @@ def _load(catalog: Catalog, folder: Path, margin: int) -> Packed | None:
     return Packed(images, labels, names, catalog.categories, margin)
 
 
-def _build(catalog: Catalog, folder: Path, split: str, size: int, channels: int, fit: str, margin: int) -> None:
-    chosen = list(_chosen(catalog, split))
-    if not chosen:
-        hint = "ingest it again with a larger --test-share" if split == "test" else "ingest more photos"
-        raise PackshotError(f"The catalogue {catalog.path} has no photo in its {split} split; {hint}.")
+def _build(
+    catalog: Catalog, folder: Path, chosen: list[_Chosen], size: int, channels: int, fit: str, margin: int
+) -> None:
     numbers = {name: number for number, name in enumerate(catalog.categories)}
     labels = np.array([numbers[c.category] for c in chosen], np.int64)
     with disk_errors(folder):
@@ -149,12 +155,13 @@ class _Chosen(NamedTuple):
     row: int
 
 
-def _chosen(catalog: Catalog, split: str) -> Iterator[_Chosen]:
-    columns = ["photo_id", "category", "shard", "row", "split", "excluded"]
+def _chosen(catalog: Catalog, split: str, synthetic: bool) -> Iterator[_Chosen]:
+    columns = ["photo_id", "category", "shard", "row", "split", "excluded", "source_type"]
     with open_parquet(catalog.path / "manifest.parquet") as manifest:
         for batch in manifest.iter_batches(columns=columns):
             for row in batch.to_pylist():
-                if row["split"] == split and row["excluded"] is None:
+                wanted = synthetic or not is_synthetic(row["source_type"])
+                if row["split"] == split and row["excluded"] is None and wanted:
                     yield _Chosen(row["photo_id"], row["category"] or UNCATEGORISED, row["shard"], row["row"])
 
 
@@ -203,6 +210,15 @@ def _stored(catalog: Catalog, shard: int, rows: set[int], at_least: int) -> Iter
                 at += 1
     if found != len(rows):
         raise PackshotError(f"{path} is damaged; {DAMAGED}.")
+
+
+def _declared(picture: ProductImage, source_type: str | None) -> ProductImage:
+    """Returns the picture with the source type of the file that it came in; a stored copy may have lost it."""
+    decoded = picture.history[0]
+    if source_type is None or decoded.params.get("source_type") is not None:
+        return picture
+    said = replace(decoded, params={**decoded.params, "source_type": source_type})
+    return replace(picture, history=(said, *picture.history[1:]))
 
 
 def _pixels(row: dict[str, Any], path: Path, at_least: int | None) -> Pixels:

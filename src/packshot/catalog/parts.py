@@ -215,6 +215,9 @@ def _add(digest: Any, record: PhotoRecord) -> int:
     size = 0
     if record.pixels is not None:
         digest.update(record.pixels.data)
+    elif record.data is not None:
+        size = len(record.data)
+        digest.update(record.data)
     elif record.path is not None:
         try:
             status = os.stat(record.path)  # noqa: PTH116 - a million times over, strings are faster.

@@ -34,9 +34,10 @@ class PhotoRecord:
 
     Attributes:
         key: its name in the source: the path in a folder, the row's photo in a list, "train/00017" in IDX files.
-        path: the file to read; None where the photo came with its pixels or cannot be had.
+        path: the file to read; None where the photo came with its pixels or its bytes, or cannot be had.
         root: folder that `path` may not leave, links resolved; None: it may lie anywhere.
         pixels: [H, W] uint8 grey, for sources that hold pixels; else None.
+        data: the bytes of the photo's file, for sources that hold those; else None.
         problem: why there is no photo, in words that follow its name; else None.
         product_id: the shop's own name for the product; photos of one product never go to both splits.
         title: what the shop calls it.
@@ -53,6 +54,7 @@ class PhotoRecord:
     path: str | None = None
     root: str | None = None
     pixels: npt.NDArray[np.uint8] | None = None
+    data: bytes | None = None
     problem: str | None = None
     product_id: str | None = None
     title: str | None = None

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 FIGURES = ("blur", "noise", "blockiness", "clipped_low", "clipped_high", "jpeg_quality")
 """Quality figures; equations in `quality`."""
 
+UNCATEGORISED = "uncategorised"
+"""Category of photos that have none."""
+
 EXAMINED = {
     "photo_id": "string",
     "key": "string",

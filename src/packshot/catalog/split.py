@@ -15,7 +15,9 @@ NAMES = (None, "train", "test")
 
 OF_TEST = "duplicate of a test photo"
 REPEATED = "exact duplicate of a photo before it"
-REASONS = (None, OF_TEST, REPEATED)
+COPY = "generated picture that copies a photo"
+FOR_TEST = "generated picture in a test split"
+REASONS = (None, OF_TEST, REPEATED, COPY, FOR_TEST)
 """Why a photo that stays in the catalogue is kept out of training and test sets."""
 
 Codes = npt.NDArray[np.int8]
@@ -75,6 +77,21 @@ def make_split(
                 break
     split[np.isin(unit, chosen)] = TEST
     return split
+
+
+def leave_out_generated(excluded: Codes, given: Codes, near: Index, generated: npt.NDArray[np.bool_]) -> Codes:
+    """Returns `excluded` with the generated pictures that copy a photo, and those that were meant for testing.
+
+    Args:
+        excluded: [N], numbers into `REASONS`.
+        given: [N], the split that the source states. Generated pictures are for training, whatever it says.
+        near: [N], the group of duplicates that each picture is in.
+        generated: [N], which are no photos.
+    """
+    photographed = np.zeros(len(near), bool)
+    photographed[near[~generated]] = True
+    out = np.where(generated & (given == TEST), REASONS.index(FOR_TEST), excluded)
+    return np.where(generated & photographed[near], REASONS.index(COPY), out).astype(np.int8)
 
 
 def leave_out_repeated(excluded: Codes, split: Codes, exact: Index, *, also_test: bool) -> Codes:

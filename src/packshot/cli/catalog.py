@@ -106,6 +106,13 @@ def ingest(
     def lines() -> list[str]:
         splits = ", ".join(f"{n:,} {name}" for name, n in report.splits.items())
         text = [f"{report.photos:,} photos in {report.path} ({splits}), {len(report.categories)} categories."]
+        made = report.synthetic
+        if made["pictures"]:
+            text.append(
+                f"And {made['pictures']:,} pictures that say they were generated: {made['for_training']:,} to train "
+                "on, none to test with."
+            )
+            text += [f"Kept out of training: {n:,} ({reason})." for reason, n in made["excluded"].items()]
         twins = report.duplicates
         text.append(
             f"Duplicates: {twins['exact_photos']:,} exact in {twins['exact_groups']:,} groups, "

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from packshot.cli.output import emit, json_option, quiet_option
+from packshot.core.errors import UsageError
 
 
 @click.command()
@@ -28,27 +29,38 @@ def evaluate(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Measure the generator of RUN against the photos: distance, precision, recall, copies, agreement."""
+    """Measure the generator of RUN against the photos: distance, precision, recall, copies, agreement.
+
+    Of a run of --model clip: how well the texts of test photos find their photos.
+    """
     from packshot.core.process import keep_freed_memory
     from packshot.evaluation.run import evaluate_run
+    from packshot.tasks.search import evaluate_retrieval, makes_embeddings
 
     keep_freed_memory()
-    result = evaluate_run(
-        run,
-        catalog=catalog,
-        n=n,
-        seed=seed,
-        inception=inception,
-        train_on_synthetic=train_on_synthetic,
-        quiet=quiet,
-    )
+    if makes_embeddings(run):
+        if inception is not None or train_on_synthetic:
+            raise UsageError(f"{run} makes no pictures; leave out --inception and --train-on-synthetic.")
+        result = evaluate_retrieval(run, catalog=catalog)
+    else:
+        result = evaluate_run(
+            run,
+            catalog=catalog,
+            n=n,
+            seed=seed,
+            inception=inception,
+            train_on_synthetic=train_on_synthetic,
+            quiet=quiet,
+        )
+    chance = result.get("chance", {})
 
     def lines() -> list[str]:
         text = []
         for f in result["figures"]:
             interval = f"[{f['low']:.4g}, {f['high']:.4g}]" if f["low"] is not None else ""
             value = f"{f['value']:.4g}" if f["value"] is not None else "-"
-            text.append(f"{f['name']:28} {value:>8}  {interval:20} n={f['n']}  {f['warning'] or ''}")
+            luck = f"by chance {chance[f['name']]:.4g}" if f["name"] in chance else ""
+            text.append(f"{f['name']:28} {value:>8}  {interval:20} n={f['n']}  {f['warning'] or luck}")
         written = [f"Written to {run / 'evaluation.json'}"] if run.is_dir() else []
         return [*text, *(f"Warning: {w}" for w in result["warnings"]), *written]
 

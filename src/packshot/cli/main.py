@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 import packshot
-from packshot.cli import advise, catalog, evaluate, explain, export, generate, train
+from packshot.cli import advise, catalog, evaluate, explain, export, generate, search, train
 from packshot.core.errors import PackshotError, suggest
 from packshot.core.process import wait_without_spinning
 
@@ -44,6 +44,7 @@ cli.add_command(advise.advise)
 cli.add_command(train.train)
 cli.add_command(generate.create)
 cli.add_command(generate.sample)
+cli.add_command(search.search)
 cli.add_command(evaluate.evaluate)
 cli.add_command(evaluate.report)
 cli.add_command(explain.explain)

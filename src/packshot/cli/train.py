@@ -1,7 +1,9 @@
 """`packshot train` and `packshot models`."""
 
+import json
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -21,11 +23,20 @@ NEW = "<the run at --out>"
 @click.option("--budget", help="How long: 150s, 5m, 300cpu-s (CPU-seconds) or 200kimg (pictures).")
 @click.option("--size", type=int, help="Picture size in pixels. [32 for photos up to 32 px, else 64]")
 @click.option("--seed", type=int, help="Start of every random stream. [0]")
+@click.option(
+    "--attributes", metavar="A,B", help="Learn these too: colour and pattern (seen in the photos), any column."
+)
+@click.option("--text-model", help="Learn the photos' titles too, by this run of --model clip or pretrained folder.")
 @click.option("--from", "origin", type=click.Path(path_type=Path), help="Begin with the weights of this run or model.")
 @click.option("--resume", is_flag=False, flag_value=NEW, metavar="[RUN]", help="Go on with the run RUN (or --out).")
-@click.option("--devices", default=1, show_default=True, help="Devices on each node.")
-@click.option("--nodes", default=1, show_default=True, help="Nodes (machines), under torchrun.")
+@click.option("--devices", default=1, show_default=True, help="Devices on each node, one process each.")
+@click.option("--nodes", default=1, show_default=True, help="Nodes (machines), under torchrun or Ray.")
 @click.option("--accelerator", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Of the networks' arithmetic. [fp32]")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the networks (torch.compile).")
+@click.option("--engine", default="local", show_default=True, type=click.Choice(["local", "ray"]))
+@click.option("--ray-address", help="Of the Ray cluster. [RAY_ADDRESS, else a small one on this machine]")
+@click.option("--restarts", type=int, help="Fresh starts after a lost process. [2; none for one device]")
 @click.option("--dry-run", is_flag=True, help="Print the settings and stop.")
 @quiet_option
 @json_option
@@ -38,34 +49,47 @@ def train(
     budget: str | None,
     size: int | None,
     seed: int | None,
+    attributes: str | None,
+    text_model: str | None,
     origin: Path | None,
     resume: str | None,
     devices: int,
     nodes: int,
     accelerator: str,
+    precision: str | None,
+    compiled: bool,
+    engine: str,
+    ray_address: str | None,
+    restarts: int | None,
     dry_run: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
     """Train a generator on CATALOG. Ctrl-C leaves a good checkpoint; --resume goes on from it."""
+    settings += (f"loop.precision={precision}",) if precision else ()
+    settings += ("loop.compile=true",) if compiled else ()
     if resume is not None:
         run = _run_to_resume(resume, catalog, out)
         if dry_run:
             raise UsageError("--dry-run shows the settings of a new run; those of this one are in its run.json.")
-        if origin or model or recipe or settings or size is not None or seed is not None:
+        if origin or model or recipe or settings or attributes or text_model or size is not None or seed is not None:
             raise UsageError("A resumed run keeps its own settings; with --resume only --budget can be changed.")
     elif catalog is None:
         raise UsageError("Say which catalogue to train on: packshot train CATALOG (made by packshot ingest).")
 
     from packshot.core.config import to_table
+    from packshot.jobs.engines import train_on
+    from packshot.jobs.training import TrainJob
     from packshot.training import presets
-    from packshot.training import run as training
-    from packshot.training.devices import Devices
 
-    where = Devices(accelerator=accelerator, per_node=devices, nodes=nodes)
     if resume is not None:
-        result = training.resume(run, budget=budget, quiet=quiet, devices=where)
+        job = TrainJob(out=str(run), budget=budget)
     else:
+        if attributes is not None:
+            names = [name.strip() for name in attributes.split(",") if name.strip()]
+            settings = (*settings, f"data.attributes={json.dumps(names)}")
+        if text_model is not None:
+            settings = (*settings, f"data.text_model={json.dumps(str(Path(text_model).resolve()))}")
         if origin is not None and recipe is None:
             from packshot.training.finetune import open_origin
 
@@ -81,15 +105,15 @@ def train(
             return
         assert catalog is not None
         command = shlex.join(["packshot", *(click.get_current_context().find_root().obj or [])])
-        result = training.train(
-            catalog,
-            out or next_run(catalog, config.model),
-            config,
-            origin=origin,
-            devices=where,
+        job = TrainJob(
+            out=str(out or next_run(catalog, config.model)),
+            catalog=str(catalog),
+            config=to_table(config),
+            origin=None if origin is None else str(origin),
             command=command,
-            quiet=quiet,
         )
+    job = replace(job, accelerator=accelerator, per_node=devices, nodes=nodes, engine=engine, quiet=quiet)
+    result = train_on(job, restarts=restarts, ray_address=ray_address)
     if result is None:  # Another rank than the first: it speaks for all.
         return
     emit(
@@ -98,13 +122,21 @@ def train(
         lambda: [
             f"{result.state.capitalize()} after {result.images:,} pictures in {result.seconds:.0f} s "
             f"({result.cpu_seconds:.0f} CPU-seconds): {result.run}",
-            f"Next: packshot create {result.run} --out pictures   packshot evaluate {result.run}",
+            f"Next: {_first_use(result.model, result.run)}   packshot evaluate {result.run}",
         ],
     )
     if result.state == "stopped":
         # The result is on stdout already; an error there too would be a second JSON object.
         click.echo(f"Stopped before the budget was used up; go on with: packshot train --resume {result.run}", err=True)
         sys.exit(1)
+
+
+def _first_use(model: str, run: Path) -> str:
+    from packshot.models.table import find_model
+
+    if find_model(model).makes == "embeddings":
+        return f"packshot search CATALOG --model {run} --text WORDS --out found"
+    return f"packshot create {run} --out pictures"
 
 
 def _run_to_resume(resume: str, catalog: Path | None, out: Path | None) -> Path:
@@ -151,6 +183,7 @@ def models(as_json: bool) -> None:
             "sizes": list(m.sizes),
             "channels": list(m.channels),
             "summary": m.summary,
+            "makes": m.makes,
             "source": m.source,
             "default": m.name == DEFAULT_MODEL,
         }

@@ -13,6 +13,9 @@ from packshot.core.files import disk_errors
 
 C = TypeVar("C")
 
+MOST = 2.0**63
+"""No number among the settings is larger: whole numbers may be in TOML, but neither torch nor a float holds them."""
+
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Reads a TOML file.
@@ -59,6 +62,8 @@ def build_config(cls: type[C], table: Mapping[str, Any], where: str = "") -> C:
     Raises:
         UsageError: an unknown key (the nearest known one is suggested) or a value of the wrong type or range.
     """
+    if not isinstance(table, Mapping):
+        raise UsageError(f"Setting '{where[:-1] or cls.__name__}' is a group; give it as a table.")
     hints = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     values: dict[str, Any] = {}
@@ -70,7 +75,7 @@ def build_config(cls: type[C], table: Mapping[str, Any], where: str = "") -> C:
     try:
         return cls(**values)
     except (TypeError, ValueError) as e:
-        raise UsageError(f"Setting{f' {where[:-1]!r}' if where else 's'} cannot be used: {e}") from e
+        raise UsageError(f"Setting{f' {where[:-1]!r}' if where else 's'} cannot be used: {str(e).rstrip('.')}.") from e
 
 
 def to_table(config: Any) -> dict[str, Any]:
@@ -80,8 +85,6 @@ def to_table(config: Any) -> dict[str, Any]:
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise UsageError(f"Setting '{path}' is a group; give it as a table.")
         return build_config(typing.cast(type[Any], hint), value, f"{path}.")
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
@@ -94,8 +97,12 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return value
     if origin is tuple and isinstance(value, (list, tuple)):
         return tuple(_convert(arguments[0], v, path) for v in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not abs(value) <= MOST:  # Nor is not-a-number.
+            raise UsageError(f"Setting '{path}' is {value}; it has to be a finite number below 2^63.")
         return float(value)
+    if isinstance(value, int) and abs(value) >= MOST:
+        raise UsageError(f"Setting '{path}' is too large a number; it has to be below 2^63.")
     wanted = origin or hint
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
         raise UsageError(f"Setting '{path}' is {value!r}; it has to be of type {wanted.__name__}.")

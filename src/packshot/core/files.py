@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         }
         if e.errno not in reasons:
             raise
-        raise PackshotError(f"Cannot use {e.filename or path}: {reasons[e.errno]}.") from e
+        own = str(e.filename).endswith(".tmp")  # A name of ours (`atomic_path`), which nobody knows.
+        raise PackshotError(f"Cannot use {path if own else e.filename or path}: {reasons[e.errno]}.") from e
 
 
 @contextmanager
@@ -82,6 +84,22 @@ def _publish_new(temporary: Path, path: Path) -> None:
         if os.path.lexists(path):
             raise PackshotError(f"{path} exists already; choose another name, or add --overwrite to replace it.") from e
         temporary.replace(path)
+
+
+def check_disk(path: Path, needed: float) -> None:
+    """Makes sure that a file of `needed` bytes fits on the disk where `path` will lie, before work is spent on it.
+
+    Raises:
+        PackshotError: it does not.
+    """
+    folder = next(p for p in path.absolute().parents if p.exists())
+    with disk_errors(folder):
+        free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise PackshotError(
+            f"{path} needs about {needed / 2**30:,.1f} GiB of disk space, and {free / 2**30:,.1f} GiB are free there; "
+            "free some space, or ask for less."
+        )
 
 
 def write_bytes(path: Path, data: bytes) -> None:

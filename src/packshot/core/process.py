@@ -3,6 +3,9 @@
 import ctypes
 import os
 import sys
+from pathlib import Path
+
+from packshot.core.errors import PackshotError
 
 
 def wait_without_spinning() -> None:
@@ -31,3 +34,33 @@ def keep_freed_memory() -> None:
     m_trim_threshold, m_mmap_threshold = -1, -3
     mallopt(m_mmap_threshold, 1 << 30)
     mallopt(m_trim_threshold, (1 << 31) - 1)
+
+
+def check_memory(needed: float, what: str, advice: str) -> None:
+    """Refuses work that cannot fit into the memory that is free now, before it takes the machine's memory away.
+
+    Args:
+        needed: bytes, at the least.
+        what: needs them; the sentence's first words, in the plural.
+        advice: what to do instead.
+
+    Raises:
+        PackshotError: there is less. Nothing is refused where the system does not tell.
+    """
+    free = free_memory()
+    if free is not None and needed > free:
+        raise PackshotError(
+            f"{what} need about {needed / 2**30:,.1f} GiB of memory, and {free / 2**30:,.1f} GiB are free; {advice}."
+        )
+
+
+def free_memory() -> float | None:
+    """Returns how many bytes this process may still take (Linux); None where that is not known."""
+    known = []
+    meminfo, limit = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
+    try:
+        known += [int(row.split()[1]) * 1024 for row in meminfo.read_text().splitlines() if "MemAvailable" in row]
+        known.append(int(limit.read_text()))
+    except (OSError, ValueError):  # Another system, or no limit ("max").
+        pass
+    return min(known, default=None)

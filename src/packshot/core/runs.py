@@ -13,6 +13,29 @@ SHIPPED = Path(__file__).parents[1] / "shipped"
 """Run folders that come with the package; each is known by its name. They are read, never written."""
 
 
+REQUIRED: dict[str, type] = {
+    "config": dict,
+    "config.model": str,
+    "config.net": dict,
+    "config.data": dict,
+    "config.data.fit": str,
+    "spec": dict,
+    "categories": list,
+}
+"""What every `run.json` holds, those before their parts. Only what is read without a check of its own stands here."""
+
+OPTIONAL: dict[str, type | tuple[type, ...]] = {
+    "catalog": str,
+    "catalog_checksum": str,
+    "machine": dict,
+    "command": str,
+    "images": int,
+    "seconds": (int, float),
+    "cpu_seconds": (int, float),
+}
+"""What only some hold: not the generators that come with the package, or only finished runs."""
+
+
 def shipped_names() -> list[str]:
     """Returns the names of the ready-trained generators that come with the package."""
     return sorted(p.parent.name for p in SHIPPED.glob("*/run.json"))
@@ -48,6 +71,11 @@ class RunFolder:
     def model_file(self) -> Path:
         """`model.safetensors`: the averaged (EMA) network that makes pictures."""
         return self.path / "model.safetensors"
+
+    @property
+    def text_model_file(self) -> Path:
+        """`text-model.safetensors`: a copy of the text model that the run was trained with, if it was."""
+        return self.path / "text-model.safetensors"
 
     @property
     def card_file(self) -> Path:
@@ -132,11 +160,22 @@ class RunFolder:
         return self.path.parent == SHIPPED
 
     def read(self) -> dict[str, Any]:
-        """Returns the contents of `run.json`."""
+        """Returns the contents of `run.json`.
+
+        Raises:
+            PackshotError: it is not JSON, or a part of `REQUIRED` is missing or of another kind.
+        """
         value = read_json(self.run_file)
-        if not isinstance(value, dict):
-            raise PackshotError(f"{self.run_file} is not a run description; restore it from a backup or train again.")
-        return value
+        for path, kind in {"": dict, **REQUIRED, **OPTIONAL}.items():
+            part = value
+            for key in filter(None, path.split(".")):
+                part = part.get(key)
+            if not isinstance(part, kind) and not (part is None and path in OPTIONAL):
+                raise PackshotError(
+                    f"{self.run_file} does not describe a run of this version of Packshot"
+                    f"{f' ({path} is wrong or missing)' if path else ''}; restore it from a backup or train again."
+                )
+        return dict(value)
 
     def write(self, values: Mapping[str, Any]) -> None:
         """Replaces `run.json`."""
@@ -162,9 +201,11 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     for line in lines:
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:
             break
+        if isinstance(row, dict):
+            rows.append(row)
     return rows
 
 

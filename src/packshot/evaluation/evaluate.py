@@ -136,6 +136,7 @@ def evaluate_pictures(
     cache: Path,
     seed: int,
     nets: Sequence[FeatureNet],
+    classifier_photos: Photos | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measures samples against the photos of a catalogue.
@@ -148,6 +149,8 @@ def evaluate_pictures(
         cache: folder for features of the photos, the classifier and the copy thresholds; made when missing.
         seed: that the samples were drawn with; also draws the intervals.
         nets: feature nets; the first one also measures the copies.
+        classifier_photos: what the classifier learns from; None: `real_train`. All photos of the catalogue for a
+            generator that saw only some of them, so that its agreement can be compared with others'.
         progress: updated with the share of the work done, so its total has to be 1.
 
     Raises:
@@ -160,7 +163,8 @@ def evaluate_pictures(
         raise UsageError("An evaluation needs a feature net; give nets=[load_efflite0()].")
     cpu = time.process_time()
     n, m, photos = len(samples), len(real_test.images), len(real_train.images)
-    stages = _Stages(progress, len(nets) * (2 * n + 2 * m + 2000) + 3 * photos + m)
+    teachers = classifier_photos or real_train
+    stages = _Stages(progress, len(nets) * (2 * n + 2 * m + 2000) + 2 * photos + len(teachers.images) + m)
     figures: list[Figure] = []
     found: list[tuple[Copies, Covers | None]] = []
     for net in nets:
@@ -175,8 +179,8 @@ def evaluate_pictures(
             copies = _copies(PhotoSet.of(samples, fake), (real_train, real_test), real, net, cache, seed, stages)
             figures.append(copies.figure)
             found.append((copies, covers))
-    with stages.stage("classifier", photos) as step:
-        train, test = ((p.images, p.labels) for p in (real_train, real_test))
+    with stages.stage("classifier", len(teachers.images)) as step:
+        train, test = ((p.images, p.labels) for p in (teachers, real_test))
         classifier = cached_classifier(train, test, len(real_train.categories), cache, step=step)
         agreement = compute_agreement(classifier, samples, sample_labels, real_train.categories, seed=seed)
     figures.append(agreement.figure)

@@ -3,8 +3,9 @@
 import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from packshot.catalog import Catalog, Packed, open_catalog
 from packshot.catalog.dataset import Split
 from packshot.core.errors import PackshotError, UsageError
 from packshot.core.files import read_json, sha256_file, write_text
+from packshot.core.random import draw_subset
 from packshot.core.runs import RunFolder, read_jsonl
 from packshot.images.picture import Operation, ProductImage
 from packshot.images.resize import to_rgb
@@ -47,10 +49,12 @@ def write_report(run_path: Path, *, catalog: Path | None = None, out: Path | Non
             f"{run_path} came with Packshot and has no log to report on; its card.json says how it was made."
         )
     about, model_file = run.read(), run.trained_model()
+    if not all(about.get(name) for name in ("command", "packshot", "torch", "machine", "catalog_checksum")):
+        raise PackshotError(f"{run.run_file} lacks what a report tells; restore it from a backup or train again.")
     photos = open_run_catalog(about, catalog)
     generator = load_generator(model_file)
     evaluation = read_json(run.evaluation_file) if run.evaluation_file.exists() else None
-    if evaluation is not None and evaluation["model_sha256"] != sha256_file(model_file):
+    if not isinstance(evaluation, dict) or evaluation.get("model_sha256") != sha256_file(model_file):
         evaluation = None  # Of an earlier model: the run was resumed since.
     train = run_pictures(photos, about, generator, "train")
     has_test = photos.summary["splits"].get("test", 0) > 0
@@ -60,7 +64,8 @@ def write_report(run_path: Path, *, catalog: Path | None = None, out: Path | Non
     )
     page = environment.get_template("report.html.j2").render(
         title=f"{about['config']['model']} on {photos.path.name}",
-        lead=f"A generator trained on {len(train.labels):,} product photos: "
+        lead=f"A generator trained on {len(trained_photos(train, about, photos).labels):,} product photos"
+        f"{_beside(photos)}: "
         f"{about.get('images', 0):,} pictures seen in "
         f"{about.get('seconds', 0):,.0f} s ({about.get('cpu_seconds', 0):,.0f} CPU-seconds).",
         strip_height=STRIP_HEIGHT,
@@ -116,6 +121,31 @@ def run_pictures(photos: Catalog, about: Mapping[str, Any], generator: TrainedGe
     """Returns the photos of a split in the generator's own size, channels and framing."""
     spec = generator.spec
     return photos.packed(split, spec.size, 1 if spec.channels == 1 else 3, about["config"]["data"]["fit"])
+
+
+def trained_photos(train: Packed, about: Mapping[str, Any], catalog: Catalog | None = None) -> Packed:
+    """Returns those of the training split that the run was trained on: all, or by its seed as many as `data.limit`.
+
+    Args:
+        train: the photos of the split.
+        about: run.json.
+        catalog: where they come from; None: it holds no generated pictures, among which the run was drawn too.
+    """
+    data, limit = about["config"]["data"], about["config"]["data"].get("limit")
+    if limit is None:
+        return train
+    drawn_from = train.photo_ids
+    if catalog is not None and catalog.synthetic:
+        channels: Literal[1, 3] = 1 if train.images.shape[3] == 1 else 3
+        drawn_from = catalog.packed("train", train.images.shape[1], channels, data["fit"], synthetic=True).photo_ids
+    drawn = {drawn_from[i] for i in draw_subset(len(drawn_from), limit, about["config"]["seed"])}
+    chosen = np.array([i for i, name in enumerate(train.photo_ids) if name in drawn], np.int64)
+    photo_ids = [train.photo_ids[i] for i in chosen]
+    return replace(train, images=train.images[chosen], labels=train.labels[chosen], photo_ids=photo_ids)
+
+
+def _beside(photos: Catalog) -> str:
+    return f" and generated pictures ({photos.synthetic:,} in the catalogue)" if photos.synthetic else ""
 
 
 def _strip(pictures: Iterable[Pixels], operation: Operation) -> str:
@@ -197,6 +227,7 @@ def _catalog_parts(photos: Catalog) -> dict[str, Any]:
     left_out = ", ".join(f"{reason}: {n:,}" for reason, n in summary["left_out"].items()) or "none"
     facts = [
         ("Photos", f"{summary['photos']:,}"),
+        ("Generated pictures", f"{photos.synthetic:,} to train on" if photos.synthetic else "none"),
         ("Licences", joined["licences"]),
         ("Sources", joined["sources"]),
         ("Left out", left_out),

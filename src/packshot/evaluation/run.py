@@ -7,15 +7,20 @@ from typing import Any, cast
 
 from packshot.core.errors import UsageError
 from packshot.core.files import sha256_file, write_json
+from packshot.core.process import check_memory
 from packshot.core.progress import Progress
 from packshot.core.runs import RunFolder
+from packshot.evaluation.asked import compute_attributes_shown
 from packshot.evaluation.evaluate import Evaluation, Photos, evaluate_pictures, fit_samples
 from packshot.evaluation.likelihood import Autoencoder, bits_per_dim_figure
-from packshot.evaluation.report import open_run_catalog, run_pictures
+from packshot.evaluation.report import open_run_catalog, run_pictures, trained_photos
 from packshot.evaluation.synthetic import compute_synthetic_use
 from packshot.models.features.efflite import load_efflite0
 from packshot.models.table import find_model
 from packshot.sampling.generator import TrainedGenerator, equal_shares, load_generator
+
+# Samples for each attribute that is asked for.
+MOST_ASKED = 1000
 
 
 def evaluate_run(
@@ -51,6 +56,9 @@ def evaluate_run(
     model_file, about = run.trained_model(), run.read()
     photos = open_run_catalog(about, catalog)
     generator = load_generator(model_file)
+    # Each sample, and its features (1,280) as they come and as float64.
+    each = 2 * generator.spec.size**2 * generator.spec.channels + 12 * 1280
+    check_memory(each * n, f"{n:,} samples and their features", "measure with fewer by --n")
     labels = equal_shares(n, len(generator.categories))
     nets = [load_efflite0()]
     if inception is not None:
@@ -63,15 +71,19 @@ def evaluate_run(
         evaluation = evaluate_pictures(
             samples=samples,
             sample_labels=labels,
-            real_train=train,
+            real_train=trained_photos(train, about, photos),
             real_test=test,
             cache=photos.cache,
             seed=seed,
             nets=nets,
+            classifier_photos=train,
             progress=bar,
         )
         if find_model(generator.model).family == "vae":
             evaluation = _with_likelihood(evaluation, generator, train, test, seed)
+        if generator.conditions is not None:
+            shown = compute_attributes_shown(generator, train, n=min(n, MOST_ASKED), seed=seed)
+            evaluation = replace(evaluation, figures=(*evaluation.figures, *shown))
         if train_on_synthetic:
             bar.update(1.0, "classifiers on photos, samples and both")
             sets = ((fit_samples(samples, test), labels), (train.images, train.labels), (test.images, test.labels))

@@ -15,14 +15,26 @@ EXIF = "http://ns.adobe.com/exif/1.0/"
 TIFF = "http://ns.adobe.com/tiff/1.0/"
 XMP = "http://ns.adobe.com/xap/1.0/"
 IPTC_EXT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+XMP_RIGHTS = "http://ns.adobe.com/xap/1.0/rights/"
 XML = "http://www.w3.org/XML/1998/namespace"
 
 SOURCE_TYPE = f"{{{IPTC_EXT}}}DigitalSourceType"
 SOURCE_TYPE_TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+AI_SYSTEM = f"{{{IPTC_EXT}}}AISystemUsed"
+AI_VERSION = f"{{{IPTC_EXT}}}AISystemVersionUsed"
+AI_PROMPT = f"{{{IPTC_EXT}}}AIPromptInformation"
+USAGE_TERMS = f"{{{XMP_RIGHTS}}}UsageTerms"
+SYNTHETIC = (
+    "algorithmicMedia",
+    "compositeSynthetic",
+    "compositeWithTrainedAlgorithmicMedia",
+    "trainedAlgorithmicMedia",
+)
+"""Terms of pictures that are no photo, in whole or in part, from the weakest statement to the strongest."""
 
 MAX_BYTES = 4 * 2**20
 MAX_DEPTH = 50
-PREFIXES = {RDF: "rdf", META: "x", IPTC_EXT: "Iptc4xmpExt", XML: "xml"}
+PREFIXES = {RDF: "rdf", META: "x", IPTC_EXT: "Iptc4xmpExt", XMP_RIGHTS: "xmpRights", XML: "xml"}
 
 
 class BadXmp(Exception):
@@ -93,6 +105,12 @@ class Packet:
         """Sets a simple property, once, whatever was there."""
         self.remove(lambda tag: tag == name)
         SubElement(self.descriptions()[0], name).text = value
+
+    def set_text(self, name: str, value: str) -> None:
+        """Sets a property that holds a text by language (`rdf:Alt`), once, for all languages."""
+        self.remove(lambda tag: tag == name)
+        texts = SubElement(SubElement(self.descriptions()[0], name), f"{{{RDF}}}Alt")
+        SubElement(texts, f"{{{RDF}}}li", {f"{{{XML}}}lang": "x-default"}).text = value
 
     def remove(self, unwanted: Callable[[str], bool]) -> None:
         """Removes every attribute and element whose `{namespace}name` is unwanted, however deep it lies."""
@@ -172,8 +190,20 @@ def source_type(packet: bytes) -> str | None:
 
 
 def term_of(value: str | None) -> str | None:
-    """Returns the last part of a term's URI ("digitalCapture"), or None where there is none."""
-    return (value or "").rstrip("/").rpartition("/")[2] or None
+    """Returns the last part of a term's URI or short form ("digitalCapture"), or None where there is none."""
+    return re.split("[/:]", (value or "").rstrip("/"))[-1] or None
+
+
+def stating(term: str) -> bytes:
+    """Returns a packet that says nothing but a source type."""
+    packet = Packet.empty()
+    packet.set(SOURCE_TYPE, SOURCE_TYPE_TERMS + term)
+    return packet.tobytes()
+
+
+def is_synthetic(term: str | None) -> bool:
+    """Returns whether a source type says that pixels of the picture were made by a computer and not captured."""
+    return (term or "").lower() in {t.lower() for t in SYNTHETIC}
 
 
 def clean(packet: bytes) -> bytes | None:

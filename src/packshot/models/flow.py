@@ -1,11 +1,11 @@
 """A flow from N(0, I) to the codes of photos: flow matching with a small residual network over flat codes.
 
 Lipman et al., "Flow Matching for Generative Modeling" (2023, arXiv:2210.02747), straight paths: code_t = (1 - t) z +
-t code, and the network learns the velocity code - z. Label guidance as in Ho & Salimans (2022, arXiv:2207.12598): the
-label is left out in some of the training, and sampling goes further in the direction in which the label turns the
+t code, and the network learns the velocity code - z. Guidance as in Ho & Salimans (2022, arXiv:2207.12598): label and
+condition are left out in some of the training, and sampling goes further in the direction in which they turn the
 velocity. It never touches pixels, so that it costs a fraction of what the network does that made the codes.
 
-Letters: N codes, D length of a code, K categories, W width, t time in [0, 1], z prior sample.
+Letters: N codes, D length of a code, K categories, A length of a condition, t time in [0, 1], z prior sample.
 """
 
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 FREQUENCIES = 32
 HIGHEST = 500.0
 CONDITION = 128
+ASKED = "asked.weight"
+"""How the name of the one weight ends that has a column for each number of a condition."""
 GUIDED = (0.1, 0.9)
 """Times between which sampling is guided: at the ends guidance costs variety and buys nothing.
 
@@ -38,11 +40,12 @@ class _Block(nn.Module):
 
 
 class CodeFlow(nn.Module):
-    """Turns z ~ N(0, I) into codes of a category.
+    """Turns z ~ N(0, I) into codes of a category, and of a condition (`models.conditions`) where it learned any.
 
     Attributes:
         mean, square: float32 [D], of the codes and of their squares; inside, codes have mean 0 and deviation 1.
-        guidance: how far sampling follows the label: 1 is the learned distribution, more is more typical.
+        groups: lengths of the parts of a condition, each of which can be left out; A is their sum.
+        guidance: how far sampling follows label and condition: 1 is the learned distribution, more is more typical.
         steps: of Heun's method from z to the code; each asks the network twice, the last one once.
     """
 
@@ -50,11 +53,23 @@ class CodeFlow(nn.Module):
     square: Tensor
     frequencies: Tensor
 
-    def __init__(self, dim: int, categories: int, *, width: int, blocks: int, guidance: float, steps: int) -> None:
+    def __init__(
+        self,
+        dim: int,
+        categories: int,
+        *,
+        groups: tuple[int, ...] = (),
+        width: int,
+        blocks: int,
+        guidance: float,
+        steps: int,
+    ) -> None:
         super().__init__()
-        self.categories, self.guidance, self.steps = categories, guidance, steps
+        self.categories, self.groups, self.guidance, self.steps = categories, groups, guidance, steps
         self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION))
         self.embed = nn.Embedding(categories + 1, CONDITION)  # The last row stands for "no label".
+        # Without a bias: zeros, "not asked", change nothing.
+        self.asked = nn.Linear(sum(groups), CONDITION, bias=False) if groups else None
         self.enter = nn.Linear(dim, width)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
         self.leave = nn.Linear(width, dim)
@@ -62,10 +77,20 @@ class CodeFlow(nn.Module):
         self.register_buffer("square", torch.ones(dim))
         self.register_buffer("frequencies", HIGHEST ** torch.linspace(0, 1, FREQUENCIES), persistent=False)
 
-    def forward(self, code_t: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        """Returns the velocity [N, D] at `code_t` [N, D] and time t [N] or [1]; label [N], K where none is given."""
+    def forward(self, code_t: Tensor, t: Tensor, label: Tensor, cond: Tensor | None = None) -> Tensor:
+        """Returns the velocity [N, D] at `code_t` [N, D] and time t [N] or [1].
+
+        Args:
+            code_t: between z and the code.
+            t: time.
+            label: int64 [N], K where none is given.
+            cond: float32 [N, A], zeros for what is not asked; None: nothing is.
+        """
         angle = t[:, None] * self.frequencies
-        condition = F.silu(self.time(torch.cat([angle.sin(), angle.cos()], dim=1)) + self.embed(label))
+        condition = self.time(torch.cat([angle.sin(), angle.cos()], dim=1)) + self.embed(label)
+        if self.asked is not None and cond is not None:
+            condition = condition + self.asked(cond)
+        condition = F.silu(condition)
         h = self.enter(code_t)
         for block in self.blocks:
             h = block(h, condition)
@@ -82,7 +107,7 @@ class CodeFlow(nn.Module):
         self.mean.lerp_(mean, weight)
         self.square.lerp_(square, weight)
 
-    def velocity_loss(self, code: Tensor, label: Tensor, z: Tensor, t: Tensor) -> Tensor:
+    def velocity_loss(self, code: Tensor, label: Tensor, z: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         """Returns mean (v - (code - z))^2, a scalar. Lipman et al. 2023, eq. 23 with sigma_min = 0.
 
         Args:
@@ -90,33 +115,34 @@ class CodeFlow(nn.Module):
             label: int64 [N]; K where the label is left out.
             z: float32 [N, D] ~ N(0, I).
             t: float32 [N] in [0, 1].
+            cond: as for `forward`.
         """
         code = (code - self.mean) / self.std
         code_t = torch.lerp(z, code, t[:, None])
-        return (self(code_t, t, label) - (code - z)).square().mean()
+        return (self(code_t, t, label, cond) - (code - z)).square().mean()
 
-    def sample(self, z: Tensor, label: Tensor) -> Tensor:
-        """Returns codes [N, D] for z [N, D] and label [N]: Heun's method from t = 0 to 1."""
-        return self._solve(z, label, 0.0, 1.0) * self.std + self.mean
+    def sample(self, z: Tensor, label: Tensor, cond: Tensor | None = None) -> Tensor:
+        """Returns codes [N, D] for z [N, D], label [N] and cond [N, A]: Heun's method from t = 0 to 1."""
+        return self._solve(z, label, cond, 0.0, 1.0) * self.std + self.mean
 
     def invert(self, code: Tensor, label: Tensor) -> Tensor:
         """Returns the z [N, D] that `sample` turns into `code`, nearly: the same way back, in as many steps."""
-        return self._solve((code - self.mean) / self.std, label, 1.0, 0.0)
+        return self._solve((code - self.mean) / self.std, label, None, 1.0, 0.0)
 
-    def _solve(self, x: Tensor, label: Tensor, start: float, end: float) -> Tensor:
+    def _solve(self, x: Tensor, label: Tensor, cond: Tensor | None, start: float, end: float) -> Tensor:
         step = (end - start) / self.steps
         for i in range(self.steps):
-            first = self._guided(x, start + i * step, label, self.guidance)
+            first = self._guided(x, start + i * step, label, cond)
             if i == self.steps - 1:
                 return x + step * first
-            second = self._guided(x + step * first, start + (i + 1) * step, label, self.guidance)
+            second = self._guided(x + step * first, start + (i + 1) * step, label, cond)
             x = x + step * (first + second) / 2
         return x
 
-    def _guided(self, x: Tensor, t: float, label: Tensor, guidance: float) -> Tensor:
+    def _guided(self, x: Tensor, t: float, label: Tensor, cond: Tensor | None) -> Tensor:
         time = x.new_tensor([t])  # One for all.
-        velocity: Tensor = self(x, time, label)
-        if guidance == 1 or not GUIDED[0] <= t <= GUIDED[1]:
+        velocity: Tensor = self(x, time, label, cond)
+        if self.guidance == 1 or not GUIDED[0] <= t <= GUIDED[1]:
             return velocity
         without = self(x, time, torch.full_like(label, self.categories))
-        return without + guidance * (velocity - without)
+        return without + self.guidance * (velocity - without)

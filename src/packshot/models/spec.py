@@ -11,11 +11,16 @@ class PictureSpec:
         size: height and width of the square pictures, in pixels.
         channels: 1 grey or 3 RGB.
         categories: how many categories there are; labels are 0 .. categories - 1.
+        conditions: lengths of the parts of the vector of what else can be asked for (`models.conditions`).
     """
 
     size: int
     channels: int
     categories: int
+    conditions: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "conditions", tuple(self.conditions))  # JSON knows only lists.
 
     @property
     def halvings(self) -> int:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from packshot.core.errors import UsageError, lookup
@@ -15,6 +16,7 @@ from packshot.models.gan.reference import ReferenceConfig, ReferenceDiscriminato
 from packshot.models.gan.stylegan2 import StyleGAN2Config, StyleGAN2Discriminator, StyleGAN2Generator
 from packshot.models.gan.wgan import WGANConfig, WGANDiscriminator, WGANGenerator
 from packshot.models.spec import PictureSpec
+from packshot.models.text.clip import ClipConfig, ClipNet
 from packshot.models.vae.adversarial import VAEGANConfig, build_discriminator, build_vae
 from packshot.models.vae.conv import ConvVAE, VAEConfig
 from packshot.models.vae.hierarchical import HierarchicalVAE, HVAEConfig
@@ -37,6 +39,9 @@ class ModelEntry:
         networks: role ("generator", "discriminator", "vae") to a constructor (config, spec) -> module.
         sampler: the role that makes pictures, of which the average (EMA) is kept. It has `z_dim`, and its
             `decode(z, label)`, or `forward(z, label)`, turns z [N, z_dim] into pictures [N, C, H, W] in [-1, 1].
+        conditions: it takes attributes and texts (`models.conditions`) besides the category.
+        makes: "pictures", or "embeddings" of pictures and texts: then nothing can be sampled, and `sampler` is the
+            role of the network that embeds.
         fitted_prior: z is drawn from Gaussians fitted to the codes of photos after training; else from N(0, I).
     """
 
@@ -49,6 +54,8 @@ class ModelEntry:
     config: type[Any]
     networks: dict[str, Callable[[Any, PictureSpec], nn.Module]]
     sampler: str
+    conditions: bool = False
+    makes: Literal["pictures", "embeddings"] = "pictures"
     fitted_prior: bool = False
 
 
@@ -80,13 +87,14 @@ MODELS: dict[str, ModelEntry] = {
         ModelEntry(
             name="latent",
             family="latent",
-            summary="VAE and a flow of its codes, with guidance by category; conditional",
+            summary="VAE and a flow of its codes, with guidance; conditional, also on attributes and text",
             source="Rombach et al. 2022, arXiv:2112.10752; Lipman et al. 2023, arXiv:2210.02747",
             sizes=(32, 64),
             channels=(1, 3),
             config=LatentConfig,
             networks={"latent": LatentFlow},
             sampler="latent",
+            conditions=True,
         ),
         ModelEntry(
             name="gan-mlp",
@@ -189,8 +197,22 @@ MODELS: dict[str, ModelEntry] = {
             networks={"vae": HierarchicalVAE},
             sampler="vae",
         ),
+        ModelEntry(
+            name="clip",
+            family="clip",
+            summary="pictures and texts as vectors that lie near each other, for search and text prompts; no pictures",
+            source="Radford et al. 2021, arXiv:2103.00020",
+            sizes=(32, 64),
+            channels=(1, 3),
+            config=ClipConfig,
+            networks={"clip": ClipNet},
+            sampler="clip",
+            makes="embeddings",
+        ),
     )
 }
+PICTURE_MODELS = {name: entry for name, entry in MODELS.items() if entry.makes == "pictures"}
+"""Those of them that can be sampled."""
 
 
 def find_model(name: str) -> ModelEntry:
@@ -200,6 +222,25 @@ def find_model(name: str) -> ModelEntry:
         UsageError: no such model; the nearest name is suggested.
     """
     return lookup("model", name, MODELS)
+
+
+def weight_shapes(entry: ModelEntry, net: Any, spec: PictureSpec) -> dict[str, torch.Size]:
+    """Returns the shape of every weight of a model, by "role/name"; no memory is taken for the weights.
+
+    Raises:
+        UsageError: a weight would have more than 2^63 bytes.
+    """
+    try:
+        with torch.device("meta"):
+            networks = {role: build(net, spec) for role, build in entry.networks.items()}
+    except (RuntimeError, TypeError, OverflowError) as e:  # What torch makes of such sizes.
+        raise UsageError(f"A network of model '{entry.name}' cannot be that large; make net.* smaller.") from e
+    return {f"{role}/{name}": t.shape for role, n in networks.items() for name, t in n.state_dict().items()}
+
+
+def weight_bytes(entry: ModelEntry, net: Any, spec: PictureSpec) -> int:
+    """Returns how many bytes the weights of a model take as float32."""
+    return 4 * sum(shape.numel() for shape in weight_shapes(entry, net, spec).values())
 
 
 def check_spec(entry: ModelEntry, spec: PictureSpec) -> None:
@@ -214,7 +255,8 @@ def check_spec(entry: ModelEntry, spec: PictureSpec) -> None:
         )
     if spec.channels not in entry.channels:
         raise UsageError(
-            f"Model '{entry.name}' makes pictures of {_list(entry.channels)} channel(s), not {spec.channels}."
+            f"Model '{entry.name}' makes pictures of {_list(entry.channels)} channel(s), not {spec.channels}; "
+            f"choose with --set data.channels={entry.channels[0]}."
         )
 
 

@@ -44,6 +44,8 @@ def load_header(path: Path) -> dict[str, Any]:
 def _load(path: Path, *, tensors: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with disk_errors(path):
         path.stat()
+    if path.suffix != ".safetensors":
+        raise PackshotError(f"{path} is no .safetensors file, and weights are read from no other: those can run code.")
     try:
         with safe_open(path, framework="pt") as f:
             header = json.loads((f.metadata() or {})["packshot"])

@@ -1,7 +1,7 @@
 """The only door that pixels leave by: label, encode, write, read back."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -52,25 +52,47 @@ def release(image: ProductImage, path: Path, *, overwrite: bool = False) -> Rele
         PackshotError: the file exists, the history tells no origin, the format cannot hold the picture, the disk
             refuses, or the written file does not read back as the picture.
     """
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        near = suggest(path.suffix, FORMATS)
-        raise UsageError(
-            f"Cannot tell a picture format from the name {path}.{near} Known endings: {', '.join(FORMATS)}."
-        )
     with disk_errors(path):
         if path.is_dir():
             raise PackshotError(f"{path} is a folder; give the name of a file.")
-        if not overwrite and os.path.lexists(path):  # Before the work; `atomic_path` makes sure after it.
-            raise PackshotError(f"{path} exists already; choose another name, or add --overwrite to replace it.")
-    labelled, source_type, notes = _labelled(image, kind)
-    if kind == "JPEG" and image.has_alpha:
-        notes.append("JPEG has no transparency; the picture was laid over white.")
-    data = encode(labelled, kind)
+        if not overwrite:
+            check_free([path])  # Before the work; `atomic_path` makes sure after it.
+    prepared = _prepare(image, path)
     with atomic_path(path, overwrite=overwrite) as temporary:
-        temporary.write_bytes(data)
-        _check(temporary.read_bytes(), data, labelled, kind, source_type)
-    return Released(path=path, sha256=sha256(data).hexdigest(), source_type=source_type, notes=tuple(notes))
+        temporary.write_bytes(prepared.data)
+        _check(temporary.read_bytes(), prepared)
+    return prepared.as_released(path)
+
+
+def release_set(images: Sequence[ProductImage], paths: Sequence[Path], *, overwrite: bool = False) -> list[Released]:
+    """Releases pictures that belong together; a set that broke off (a full disk, say) is finished by the same call.
+
+    A file that is there already and is, byte for byte, what would be written counts as released. Any other is refused
+    before the first is written.
+
+    Args:
+        images: the pictures.
+        paths: a file for each.
+        overwrite: whether other files of these names may be replaced.
+
+    Raises:
+        UsageError: see `release`.
+        PackshotError: see `release`.
+    """
+    done: dict[Path, Released] = {}
+    for image, path in zip(images, paths, strict=True):
+        with disk_errors(path):
+            if overwrite or not path.is_file():
+                continue
+            prepared = _prepare(image, path)
+            if path.read_bytes() == prepared.data:
+                done[path] = prepared.as_released(path)
+    if not overwrite:
+        check_free(path for path in paths if path not in done)
+    return [
+        done[path] if path in done else release(image, path, overwrite=overwrite)
+        for image, path in zip(images, paths, strict=True)
+    ]
 
 
 def check_free(paths: Iterable[Path]) -> None:
@@ -81,7 +103,7 @@ def check_free(paths: Iterable[Path]) -> None:
     """
     for path in paths:
         with disk_errors(path):
-            there = path.exists() or path.is_symlink()
+            there = os.path.lexists(path)
         if there:
             raise PackshotError(f"{path} exists already; choose another name, or add --overwrite to replace it.")
 
@@ -93,6 +115,40 @@ def encode_labelled(image: ProductImage, format: str = "PNG") -> bytes:
         PackshotError: the history tells no origin, or the format cannot hold the picture.
     """
     return encode(_labelled(image, format)[0], format)
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """A labelled picture, its format, and the file that it becomes."""
+
+    image: ProductImage
+    kind: str
+    data: bytes
+    source_type: str | None
+    notes: list[str]
+
+    def as_released(self, path: Path) -> Released:
+        checksum = sha256(self.data).hexdigest()
+        return Released(path=path, sha256=checksum, source_type=self.source_type, notes=tuple(self.notes))
+
+
+def _prepare(image: ProductImage, path: Path) -> _Prepared:
+    """Labels and encodes a picture for a file of this name.
+
+    Raises:
+        UsageError: an ending that is not known.
+        PackshotError: the history tells no origin, or the format cannot hold the picture.
+    """
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        near = suggest(path.suffix, FORMATS)
+        raise UsageError(
+            f"Cannot tell a picture format from the name {path}.{near} Known endings: {', '.join(FORMATS)}."
+        )
+    labelled, source_type, notes = _labelled(image, kind)
+    if kind == "JPEG" and image.has_alpha:
+        notes.append("JPEG has no transparency; the picture was laid over white.")
+    return _Prepared(labelled, kind, encode(labelled, kind), source_type, notes)
 
 
 def _labelled(image: ProductImage, kind: str) -> tuple[ProductImage, str | None, list[str]]:
@@ -120,12 +176,13 @@ def _labelled(image: ProductImage, kind: str) -> tuple[ProductImage, str | None,
     return replace(image, metadata=replace(image.metadata, xmp=data)), source_type, notes
 
 
-def _check(written: bytes, meant: bytes, image: ProductImage, kind: str, source_type: str | None) -> None:
+def _check(written: bytes, prepared: _Prepared) -> None:
     """Compares the file as it lies on the disk with the picture it should be.
 
     Raises:
         PackshotError: they differ.
     """
+    meant, image = prepared.data, prepared.image
     problem = PackshotError("The file does not read back as the picture that was written; nothing was released.")
     try:
         limits = Limits(max_bytes=max(1, len(meant)), max_pixels=image.height * image.width)
@@ -133,7 +190,7 @@ def _check(written: bytes, meant: bytes, image: ProductImage, kind: str, source_
     except BadPicture as e:
         raise problem from e
     same = written == meant and (back.height, back.width) == (image.height, image.width)
-    if kind == "PNG":
+    if prepared.kind == "PNG":
         same = same and np.array_equal(back.pixels, image.pixels)
-    if not same or back.history[0].params["source_type"] != source_type:
+    if not same or back.history[0].params["source_type"] != prepared.source_type:
         raise problem

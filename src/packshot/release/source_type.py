@@ -13,16 +13,11 @@ What a file declared before is never weakened. Terms: https://cv.iptc.org/newsco
 from collections.abc import Sequence
 
 from packshot.core.errors import PackshotError
+from packshot.images import xmp
 from packshot.images.picture import Operation
 
 # From the weakest statement about artificial origin to the strongest; terms that are not here say nothing about it.
-STRENGTH = (
-    "algorithmicallyEnhanced",
-    "algorithmicMedia",
-    "compositeSynthetic",
-    "compositeWithTrainedAlgorithmicMedia",
-    "trainedAlgorithmicMedia",
-)
+STRENGTH = ("algorithmicallyEnhanced", *xmp.SYNTHETIC)
 
 
 def derive_source_type(history: Sequence[Operation], declared: str | None = None) -> str | None:

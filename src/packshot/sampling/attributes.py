@@ -1,6 +1,6 @@
 """What can be seen in a picture, as numbers: how bright, how wide, how even. They name latent directions.
 
-The object is what differs from the colour of the picture's border by more than OBJECT grey levels in a channel.
+Where the object is, `images.seen.find_object` says.
 
 Letters: N pictures, S side in pixels, C channels (1 grey or 3 RGB), A attributes.
 """
@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from packshot.core.shapes import check_shape
+from packshot.images.seen import find_object
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
-OBJECT = 25
 LEAST_IN_LINE = 2
 COLOURS = ("redness", "yellowness", "saturation")
 SHAPES = ("brightness", "contrast", "width", "height", "area", "symmetry", "pattern")
@@ -64,13 +64,6 @@ def measure_attributes(images: Pixels) -> Floats:
         colours = (red - (green + blue) / 2, (red + green) / 2 - blue, x.max(3) - x.min(3))
         columns += [c.mean((1, 2)) for c in colours]
     return np.stack(columns, axis=1).astype(np.float64).reshape(n, -1)
-
-
-def find_object(images: Pixels) -> npt.NDArray[np.bool_]:
-    """Returns which pixels [N, S, S] of uint8 pictures [N, S, S, C] differ from the border's median colour."""
-    border = np.concatenate([images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1]], axis=1)
-    colour = np.median(border, axis=1)[:, None, None, :]
-    return (np.abs(images.astype(np.float32) - colour.astype(np.float32)) > OBJECT).any(3)
 
 
 def _reach(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -5,6 +5,7 @@ Letters: N pictures, K categories, z prior sample.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from packshot.core.config import build_config, to_table
 from packshot.core.errors import PackshotError, UsageError, lookup
 from packshot.core.random import stream_seed
+from packshot.models.conditions import Conditions
 from packshot.models.ranges import to_uint8
 from packshot.models.spec import PictureSpec
 from packshot.models.table import find_model
@@ -35,6 +37,7 @@ class TrainedGenerator:
         categories: their names; a label is an index into them.
         margin: border in pixels that training added on each side; it is cut off from the pictures.
         prior: what turns N(0, I) into the network's z; None: nothing has to.
+        conditions: what can be asked for besides the category; None: nothing.
     """
 
     network: nn.Module
@@ -43,6 +46,7 @@ class TrainedGenerator:
     categories: tuple[str, ...]
     margin: int
     prior: ClassGaussian | None = None
+    conditions: Conditions | None = None
 
     def label_of(self, category: str) -> int:
         """Returns the label of a category's name, upper and lower case alike.
@@ -67,11 +71,16 @@ class TrainedGenerator:
             rows.append(torch.randn(self.network.z_dim, generator=generator))
         return torch.stack(rows)
 
-    def decode(self, z: Tensor, label: Tensor) -> Tensor:
-        """Returns pictures [N, C, H, W] in [-1, 1] for z [N, z_dim] and label [N]; gradients flow to z."""
+    def decode(self, z: Tensor, label: Tensor, cond: Tensor | None = None) -> Tensor:
+        """Returns pictures [N, C, H, W] in [-1, 1] for z [N, z_dim] and label [N]; gradients flow to z.
+
+        `cond` float32 [N, A] asks for more than the category, of a network that has `conditions`.
+        """
+        if cond is not None:
+            return self.network.decode(z, label, cond)
         return getattr(self.network, "decode", self.network)(z, label)
 
-    def render(self, eps: Tensor, label: Tensor, *, truncation_psi: float = 1.0) -> Tensor:
+    def render(self, eps: Tensor, label: Tensor, *, truncation_psi: float = 1.0, cond: Tensor | None = None) -> Tensor:
         """Returns pictures [N, C, H, W] in [-1, 1], margin and all, for eps [N, z_dim] and label [N].
 
         Gradients flow to eps.
@@ -81,12 +90,13 @@ class TrainedGenerator:
             label: int64.
             truncation_psi: 1 leaves the samples as they are, 0 gives the category's typical picture. A network with
                 `truncated` does it its own way; for others eps is made shorter before the prior.
+            cond: as for `decode`.
         """
         own = getattr(self.network, "truncated", None) if truncation_psi != 1 else None
         if own is None and truncation_psi != 1:
             eps = eps * truncation_psi
         z = eps if self.prior is None else self.prior(eps, label)
-        return self.decode(z, label) if own is None else own(z, label, truncation_psi)
+        return self.decode(z, label, cond) if own is None else own(z, label, truncation_psi)
 
     @property
     def is_smooth(self) -> bool:
@@ -99,25 +109,36 @@ class TrainedGenerator:
         """Returns the eps [N, z_dim] that the prior turns into z [N, z_dim] for label [N]."""
         return z if self.prior is None else self.prior.inverse(z, label)
 
-    def pictures(self, eps: Tensor, labels: Tensor | Sequence[int], *, truncation_psi: float = 1.0) -> np.ndarray:
+    def pictures(
+        self,
+        eps: Tensor,
+        labels: Tensor | Sequence[int],
+        *,
+        truncation_psi: float = 1.0,
+        cond: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Returns uint8 pictures [N, H, W, C] for eps [N, z_dim] and labels [N]; the margin is cut off.
 
-        `truncation_psi` is as in `render`.
+        `truncation_psi` and `cond` [N, A] are as in `render`.
         """
-        return self._images(lambda e, y: self.render(e, y, truncation_psi=truncation_psi), eps, labels)
+        return self._images(partial(self.render, truncation_psi=truncation_psi), eps, labels, cond)
 
     def pictures_at(self, z: Tensor, labels: Tensor | Sequence[int]) -> np.ndarray:
         """Returns uint8 pictures [N, H, W, C] for the network's own z [N, z_dim]; the margin is cut off."""
-        return self._images(self.decode, z, labels)
+        return self._images(self.decode, z, labels, None)
 
     def _images(
-        self, make: Callable[[Tensor, Tensor], Tensor], points: Tensor, labels: Tensor | Sequence[int]
+        self, make: Callable[..., Tensor], points: Tensor, labels: Tensor | Sequence[int], cond: np.ndarray | None
     ) -> np.ndarray:
         device = next(self.network.parameters()).device
         points, labels = points.to(device), torch.as_tensor(labels, dtype=torch.int64, device=device)
+        asked = None if cond is None else torch.as_tensor(cond, dtype=torch.float32, device=device)
+        out = []
         with torch.inference_mode():
-            batches = zip(points.split(BATCH), labels.split(BATCH), strict=True)
-            out = [to_uint8(make(p, y)).cpu().numpy() for p, y in batches]
+            for start in range(0, len(points), BATCH):
+                part = slice(start, start + BATCH)
+                made = make(points[part], labels[part], cond=None if asked is None else asked[part])
+                out.append(to_uint8(made).cpu().numpy())
         return cut_margin(np.concatenate(out), self.margin)
 
     def sample(self, labels: Sequence[int], seed: int) -> np.ndarray:
@@ -166,6 +187,7 @@ def save_generator(path: Path, generator: TrainedGenerator, net: dict[str, Any],
         "spec": to_table(generator.spec),
         "categories": list(generator.categories),
         "margin": generator.margin,
+        "conditions": generator.conditions and to_table(generator.conditions),
     }
     save_tensors(path, tensors, header | about)
 
@@ -175,13 +197,23 @@ def load_generator(path: Path) -> TrainedGenerator:
 
     Raises:
         PackshotError: missing, damaged or made by another version.
+        UsageError: the model makes no pictures.
     """
     tensors, header = load_tensors(path)
     try:
         entry = find_model(header["model"])
+    except (KeyError, TypeError, UsageError) as e:
+        raise PackshotError(f"{path} was written by another version of Packshot ({e}); train again.") from e
+    if entry.makes != "pictures":
+        raise UsageError(
+            f"{path} is a '{entry.name}', which makes no pictures; search with it: packshot search CATALOG --model ..."
+        )
+    try:
         spec = PictureSpec(**header["spec"])
         network = entry.networks[entry.sampler](build_config(entry.config, header["net"]), spec)
         categories, margin = tuple(header["categories"]), int(header["margin"])
+        asked = header.get("conditions")
+        conditions = Conditions.of_table(asked) if asked else None
     except (KeyError, TypeError, UsageError) as e:
         raise PackshotError(f"{path} was written by another version of Packshot ({e}); train again.") from e
     load_into(network, take_part(tensors, "net/"), str(path))
@@ -190,7 +222,7 @@ def load_generator(path: Path) -> TrainedGenerator:
     if fitted:
         prior = ClassGaussian(spec.categories, network.z_dim).eval()
         load_into(prior, fitted, str(path))
-    return TrainedGenerator(network, entry.name, spec, categories, margin, prior)
+    return TrainedGenerator(network, entry.name, spec, categories, margin, prior, conditions)
 
 
 def batches_of(labels: np.ndarray, size: int = 1000) -> Iterator[tuple[int, np.ndarray]]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from packshot.core.errors import UsageError, lookup
-from packshot.models.table import MODELS
+from packshot.models.table import PICTURE_MODELS
 from packshot.tasks.advise_needs import FIGURE_WORDS, NEEDS, RECON
 
 SMALL = 2_000
@@ -23,6 +23,9 @@ SMALL = 2_000
 
 FIGURE_PHOTOS, RECON_PHOTOS = 200, 30
 """Test photos that the figures need at least: KID, precision, recall and copies; reconstruction."""
+
+LARGEST_BATCH = 64
+"""Fewer training photos than this do not fill a batch of every candidate's preset."""
 
 AUGMENT = "objective.augment=diffaugment"
 SAMPLES = (1_000, 500, 250)
@@ -166,7 +169,7 @@ def choose_candidates(need: str, facts: CatalogFacts) -> tuple[tuple[Candidate, 
     small = facts.train < SMALL
     chosen, not_tried = [], dict(wanted.not_tried)
     for name, why in wanted.candidates.items():
-        entry = MODELS[name]
+        entry = PICTURE_MODELS[name]
         if facts.size not in entry.sizes or facts.channels not in entry.channels:
             not_tried[name] = f"it does not make {facts.size} px pictures of {facts.channels} channel(s)"
             continue
@@ -174,8 +177,10 @@ def choose_candidates(need: str, facts: CatalogFacts) -> tuple[tuple[Candidate, 
         if small and entry.family == "gan":
             settings = (AUGMENT,)
             why = f"{why}; below {SMALL:,} photos its discriminator sees them augmented, against learning them by heart"
+        if facts.train < LARGEST_BATCH:
+            settings += (f"loop.batch_size={min(16, facts.train)}",)
         chosen.append(Candidate(name, settings, why))
-    for name in MODELS:
+    for name in PICTURE_MODELS:
         if name not in wanted.candidates:
             not_tried.setdefault(name, "there is no experience with it for this need")
     return tuple(chosen), not_tried

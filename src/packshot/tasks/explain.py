@@ -12,14 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from packshot.catalog import Packed
+from packshot.catalog import Catalog, Packed
 from packshot.core.errors import PackshotError, UsageError
 from packshot.core.files import write_json
+from packshot.core.process import check_memory
 from packshot.core.progress import Progress
 from packshot.core.runs import RunFolder
 from packshot.evaluation.agreement import Classifier, cached_classifier
 from packshot.evaluation.evaluate import fit_samples
-from packshot.evaluation.report import open_run_catalog, run_pictures
+from packshot.evaluation.report import open_run_catalog, run_pictures, trained_photos
 from packshot.images.sheet import contact_sheet
 from packshot.release.door import release
 from packshot.sampling.attributes import MEANINGS, attribute_names, measure_attributes
@@ -66,6 +67,9 @@ def explain(
     if n < LEAST:
         raise UsageError(f"--n is {n}; an explanation needs at least {LEAST} samples.")
     generator = load_run_generator(run_path)
+    # Each sample's noise, and its picture as numbers of 8 bytes.
+    each = 8 * (generator.noise(0, 0, 1).shape[1] + generator.spec.size**2 * generator.spec.channels)
+    check_memory(each * n, f"{n:,} samples", "explain with fewer by --n")
     run = RunFolder.open(run_path)
     if out is None and run.is_shipped:
         raise UsageError(
@@ -96,7 +100,9 @@ def explain(
             "discriminator": discriminator_view(run, about, generator, folder, seed=seed),
             "nearest": {"note": note}
             if photos is None
-            else nearest_photos(photos.train, photos.cache, generator, folder, seed=seed),
+            else nearest_photos(
+                trained_photos(photos.train, about, photos.catalog), photos.catalog.cache, generator, folder, seed=seed
+            ),
         }
     write_json(folder / "explain.json", result)
     return result
@@ -104,11 +110,11 @@ def explain(
 
 @dataclass(frozen=True, eq=False)
 class _Photos:
-    """The photos that a run was trained on."""
+    """The photos of the catalogue that a run was trained on."""
 
     train: Packed
     test: Packed | None
-    cache: Path
+    catalog: Catalog
 
 
 def _photos(about: Mapping[str, Any], generator: TrainedGenerator) -> tuple[_Photos | None, str]:
@@ -116,7 +122,7 @@ def _photos(about: Mapping[str, Any], generator: TrainedGenerator) -> tuple[_Pho
         catalog = open_run_catalog(about, None)
         train = run_pictures(catalog, about, generator, "train")
         has_test = catalog.summary["splits"].get("test", 0) > 0
-        return _Photos(train, run_pictures(catalog, about, generator, "test") if has_test else None, catalog.cache), ""
+        return _Photos(train, run_pictures(catalog, about, generator, "test") if has_test else None, catalog), ""
     except PackshotError as e:
         return None, f"Photos not found: {e}"
 
@@ -126,7 +132,7 @@ def _classifier(photos: _Photos) -> Classifier | None:
         return None
     train, test = photos.train, photos.test
     real, unseen = (train.images, train.labels), (test.images, test.labels)
-    return cached_classifier(real, unseen, len(train.categories), photos.cache)
+    return cached_classifier(real, unseen, len(train.categories), photos.catalog.cache)
 
 
 class _Measure:

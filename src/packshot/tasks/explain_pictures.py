@@ -21,12 +21,12 @@ from packshot.evaluation.evaluate import fit_samples
 from packshot.evaluation.features import cached_features, compute_features, features_file
 from packshot.images.picture import Operation, ProductImage
 from packshot.images.resize import to_rgb
+from packshot.images.seen import find_object
 from packshot.images.sheet import contact_sheet
 from packshot.models.features.efflite import load_efflite0
 from packshot.models.table import find_model
 from packshot.models.weights import load_into, load_tensors, take_part
 from packshot.release.door import release
-from packshot.sampling.attributes import find_object
 from packshot.sampling.generator import TrainedGenerator, cut_margin, equal_shares, sheet_scale
 from packshot.sampling.saliency import compute_saliency
 from packshot.tasks.trained import generated_picture

@@ -4,11 +4,12 @@ Letters: N pictures, D = z_dim, eps noise ~ N(0, I).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -18,8 +19,9 @@ from packshot.core.runs import RunFolder
 from packshot.images.decode import decode
 from packshot.images.picture import ProductImage
 from packshot.images.resize import fit_square, to_grey, to_rgb
-from packshot.models.ranges import to_model
-from packshot.sampling.generator import TrainedGenerator, interpolate
+from packshot.models.gan.stylegan2 import StyleGAN2Generator
+from packshot.models.ranges import to_model, to_uint8
+from packshot.sampling.generator import TrainedGenerator, cut_margin, interpolate
 from packshot.sampling.inversion import Inversion, invert, vary
 from packshot.tasks.trained import generated_picture, slug
 
@@ -37,6 +39,8 @@ class Points:
         rows: caption of each row, where there are columns.
         beside: pictures that the sheet shows first, with their captions.
         ingredients: photos that were used: `name`, `sha256`, `label`, `rms`.
+        pixels: the pictures, uint8 [N, H, W, C], where they are made of more than `eps` and `labels`; else None.
+        each: more of what is said of each picture; empty: nothing.
     """
 
     eps: Tensor
@@ -47,6 +51,8 @@ class Points:
     rows: Sequence[str] = ()
     beside: Sequence[tuple[ProductImage, str]] = ()
     ingredients: list[dict[str, Any]] = field(default_factory=list)
+    pixels: npt.NDArray[np.uint8] | None = None
+    each: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +106,56 @@ def mix_points(
     generator: TrainedGenerator, run: RunFolder, ends: tuple[str, str], labels: Sequence[int], n: int, seed: int
 ) -> Points:
     """n steps on the great circle between two photos or samples; the category changes in the middle if they differ."""
+    eps, own, points = _ends(generator, run, ends, labels, seed)
+    half = n // 2
+    return replace(points, eps=interpolate(eps[0], eps[1], n), labels=[own[0]] * (n - half) + [own[1]] * half)
+
+
+def style_points(
+    generator: TrainedGenerator, run: RunFolder, ends: tuple[str, str], labels: Sequence[int], seed: int
+) -> Points:
+    """Pictures with the coarse styles of A and the fine ones of B, for every crossover: the first is A, the last B.
+
+    Each is of the category that its coarsest style is of.
+
+    Raises:
+        UsageError: the generator has no styles.
+    """
+    network = _styled(generator)
+    n = network.layers + 1
+    eps, own, points = _ends(generator, run, ends, labels, seed)
+    crossover = torch.arange(n - 1, -1, -1)
+    (a, b), (y, y2) = (e.expand(n, -1) for e in eps), (torch.full((n,), label) for label in own)
+    with torch.inference_mode():
+        pixels = to_uint8(network.crossed(a, y, b, y2, crossover)).cpu().numpy()
+    return replace(
+        points,
+        eps=torch.cat([a[:-1], b[-1:]]),
+        labels=[own[0]] * (n - 1) + [own[1]],
+        pixels=cut_margin(pixels, generator.margin),
+        each=[{"crossover": int(k), "styles": n - 1} for k in crossover],
+    )
+
+
+def crossovers(generator: TrainedGenerator) -> int:
+    """Returns how many pictures a mix of styles gives: its layers, and one more.
+
+    Raises:
+        UsageError: the generator has no styles.
+    """
+    return _styled(generator).layers + 1
+
+
+def _styled(generator: TrainedGenerator) -> StyleGAN2Generator:
+    if not isinstance(generator.network, StyleGAN2Generator):
+        raise UsageError(f"Model '{generator.model}' has no styles to mix; leave out --styles, or use a 'stylegan2'.")
+    return generator.network
+
+
+def _ends(
+    generator: TrainedGenerator, run: RunFolder, ends: tuple[str, str], labels: Sequence[int], seed: int
+) -> tuple[list[Tensor], list[int], Points]:
+    """Returns noise [D] and category of both ends of a mix, and points of none but with all that is said of it."""
     eps, own, beside, ingredients = [], [], [], []
     for end in ends:
         index = sample_index(end)
@@ -112,11 +168,8 @@ def mix_points(
         own.append(found.inversion.label)
         beside.append((found.photo, "photo"))
         ingredients.append(found.about)
-    half = n // 2
-    along = [own[0]] * (n - half) + [own[1]] * half
     params = {"seed": seed, "ends": [Path(end).name for end in ends], "ingredients": ingredients}
-    way = interpolate(eps[0], eps[1], n)
-    return Points(way, along, "mix", params, beside=beside, ingredients=ingredients)
+    return eps, own, Points(torch.empty(0), [], "mix", params, beside=beside, ingredients=ingredients)
 
 
 def sample_index(end: str) -> int | None:

@@ -53,7 +53,7 @@ class Augment(nn.Module):
         channels: int,
         *,
         target: float = 0.6,
-        speed_kimg: float = 500.0,
+        speed_kimg: float = 50.0,
         interval: int = 4,
     ) -> None:
         super().__init__()

@@ -1,5 +1,6 @@
 """How long to train: wall seconds, CPU-seconds or thousands of pictures."""
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ def parse_budget(text: str) -> Budget:
         UsageError: it is none of these, or not above zero.
     """
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(s|m|h|cpu-s|kimg)\s*", text)
-    if match is None or float(match[1]) <= 0:
+    if match is None or not 0 < float(match[1]) < math.inf:
         raise UsageError(
             f"'{text}' is no budget; write for example 120s, 5m, 300cpu-s (CPU-seconds) or 200kimg (pictures)."
         )

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from packshot.models.table import ModelEntry
 from packshot.training.objectives import (
+    ClipObjective,
     GANObjective,
     LatentObjective,
     VAEGANObjective,
@@ -24,6 +25,10 @@ class DataConfig:
         fit: "crop" cuts the middle square, "pad" adds a border, "auto" pads tiny square photos with black, else crops.
         flip: mirror half of the pictures; right where left and right mean nothing.
         limit: use only this many training photos, drawn by the seed; None: all.
+        attributes: what can be asked for besides the category: "colour" and "pattern" are seen in the photo itself,
+            others are columns of the catalogue.
+        text_model: a text model (`packshot train --model clip`, or a folder of a pretrained one), so that pictures can
+            be asked for by a text; None: they cannot.
     """
 
     size: int | None = None
@@ -31,6 +36,8 @@ class DataConfig:
     fit: Literal["auto", "crop", "pad"] = "auto"
     flip: bool = False
     limit: int | None = None
+    attributes: tuple[str, ...] = ()
+    text_model: str | None = None
 
     def __post_init__(self) -> None:
         require(self.limit is None or self.limit >= 2, "data.limit has to be at least 2")
@@ -43,6 +50,8 @@ class LoopConfig:
 
     Attributes:
         batch_size: pictures per step, over all devices.
+        precision: "bf16" lets the networks compute in bfloat16; their weights, losses and penalties stay float32.
+        compile: compile the networks (torch.compile).
         lr_decay_from: share of the budget after which the learning rates fall linearly to lr_floor; 1 = never.
         lr_floor: share of the learning rate that is left at the end of the budget.
         ema_halflife_kimg: half-life of the averaged weights, in thousands of pictures.
@@ -56,6 +65,8 @@ class LoopConfig:
     """
 
     batch_size: int = 64
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
     lr_decay_from: float = 0.5
     lr_floor: float = 0.05
     ema_halflife_kimg: float = 20.0
@@ -73,7 +84,9 @@ class LoopConfig:
         require(self.log_every_steps >= 1, "loop.log_every_steps has to be at least 1")
         require(self.keep_checkpoints >= 1, "loop.keep_checkpoints has to be at least 1")
         require(self.ema_halflife_kimg >= 0 and self.ema_rampup >= 0, "the EMA's settings have to be at least 0")
-        require(self.metrics_pictures >= 1, "loop.metrics_pictures has to be at least 1")
+        require(1 <= self.metrics_pictures <= 100_000, "loop.metrics_pictures has to be 1 to 100,000")
+        periods = (self.samples_every_kimg, self.metrics_every_kimg, self.checkpoint_every_seconds)
+        require(min(periods) >= 0, "times between two of a kind have to be at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +118,7 @@ OBJECTIVES: dict[str, type[Any]] = {
     "vq-vae": VQObjective,
     "latent": LatentObjective,
     "vae-gan": VAEGANObjective,
+    "clip": ClipObjective,
 }
 
 

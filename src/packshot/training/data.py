@@ -1,10 +1,74 @@
 """Training pictures: packed uint8 in memory, every batch a function of (seed, step)."""
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import numpy as np
+import numpy.typing as npt
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
-from packshot.core.random import stream_seed
+from packshot.catalog import Catalog, Packed
+from packshot.core.errors import PackshotError
+from packshot.core.random import draw_subset, stream_seed
+from packshot.core.runs import RunFolder
+from packshot.models.conditions import Conditions
+from packshot.models.spec import PictureSpec, usual_size
+from packshot.models.table import ModelEntry, check_spec
+from packshot.training.clip import pair_rows
+from packshot.training.conditions import read_conditions
+from packshot.training.config import TrainConfig
+from packshot.training.devices import on_leader
+
+
+class TrainingData(NamedTuple):
+    """The training photos, as a run's settings ask for them.
+
+    Attributes:
+        packed: the photos.
+        spec: what the networks have to make.
+        conditions: what can be asked for besides the category; None: nothing.
+        cond: what goes along with each photo into the step, [N, ...]; None: nothing.
+    """
+
+    packed: Packed
+    spec: PictureSpec
+    conditions: Conditions | None
+    cond: npt.NDArray[np.float32] | None
+
+
+def read_data(run: RunFolder, photos: Catalog, config: TrainConfig, entry: ModelEntry, fabric: Fabric) -> TrainingData:
+    """Reads the training photos and what is known of each; the first rank packs them for all.
+
+    Args:
+        run: the run folder, which need not exist yet.
+        photos: the catalogue.
+        config: the run's settings.
+        entry: the model.
+        fabric: the ranks.
+
+    Raises:
+        UsageError: sizes, attributes or texts that the model cannot have.
+        PackshotError: too few photos, or no text model where one is asked for.
+    """
+    native, data = photos.native, config.data
+    size, channels = data.size, data.channels
+    if size is None:
+        wanted = usual_size(native.side)
+        size = wanted if wanted in entry.sizes else entry.sizes[-1]
+    if channels is None:
+        channels = native.channels if native.channels in entry.channels or native.channels == 3 else entry.channels[-1]
+    spec = PictureSpec(size=size, channels=channels, categories=len(photos.categories))
+    check_spec(entry, spec)
+    on_leader(fabric, lambda: photos.packed("train", spec.size, spec.channels, data.fit, synthetic=True))
+    packed = photos.packed("train", spec.size, spec.channels, data.fit, synthetic=True)
+    if len(packed.images) < 2:
+        raise PackshotError(f"The catalogue {photos.path} has only one photo to train on; it needs at least 2.")
+    conditions, cond = read_conditions(run, photos, packed, data, entry)
+    if entry.makes == "embeddings":
+        cond = pair_rows(photos, packed, data)
+    return TrainingData(packed, replace(spec, conditions=conditions.groups if conditions else ()), conditions, cond)
 
 
 class Batches:
@@ -13,6 +77,7 @@ class Batches:
     Args:
         images: uint8 [N, H, W, C].
         labels: int64 [N].
+        cond: what else is known of each picture, [N, ...] of any dtype; None: nothing.
         batch_size: pictures per step over all ranks.
         seed: the run's seed.
         flip: mirror each picture with probability 1/2.
@@ -25,6 +90,7 @@ class Batches:
         images: np.ndarray,
         labels: np.ndarray,
         *,
+        cond: np.ndarray | None = None,
         batch_size: int,
         seed: int,
         flip: bool = False,
@@ -33,11 +99,11 @@ class Batches:
         world_size: int = 1,
     ) -> None:
         self.images, self.labels = images, torch.from_numpy(np.array(labels, dtype=np.int64))
+        self.cond = None if cond is None else torch.from_numpy(cond)
         self.seed, self.flip, self.batch_size = seed, flip, batch_size
         share = batch_size // world_size
         self.own = slice(rank * share, (rank + 1) * share)
-        everything = np.arange(len(images))
-        self.chosen = everything if limit is None else np.sort(self._shuffle(len(images), "subset")[:limit])
+        self.chosen = draw_subset(len(images), limit, seed)
         self._orders: dict[int, np.ndarray] = {}
 
     def _shuffle(self, n: int, name: str, *index: int) -> np.ndarray:
@@ -49,8 +115,8 @@ class Batches:
             self._orders[epoch] = self.chosen[self._shuffle(len(self.chosen), "order", epoch)]
         return self._orders[epoch]
 
-    def at(self, step: int, attempt: int = 0) -> tuple[Tensor, Tensor]:
-        """Returns pictures uint8 [n, H, W, C] and labels int64 [n] of this rank's share of batch `step`."""
+    def at(self, step: int, attempt: int = 0) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Returns pictures uint8 [n, H, W, C], labels int64 [n] and `cond` [n, ...] of this rank's share of a batch."""
         position = step * self.batch_size + np.arange(self.batch_size)
         epochs, within = np.divmod(position, len(self.chosen))
         index = np.array([self._order(int(e))[w] for e, w in zip(epochs, within, strict=True)])[self.own]
@@ -61,7 +127,8 @@ class Batches:
             )
             mirror = torch.from_numpy(coins[self.own] < 0.5)
             images[mirror] = images[mirror].flip(2)
-        return images, self.labels[torch.from_numpy(index)]
+        rows = torch.from_numpy(index)
+        return images, self.labels[rows], None if self.cond is None else self.cond[rows]
 
 
 class Noise:

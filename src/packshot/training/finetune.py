@@ -14,12 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from packshot.core.config import to_table
+from packshot.core.config import build_config, to_table
 from packshot.core.errors import PackshotError, UsageError
 from packshot.core.files import sha256_file
-from packshot.core.runs import RunFolder, shipped_names
+from packshot.core.runs import RunFolder
+from packshot.models.conditions import Conditions
+from packshot.models.flow import ASKED
 from packshot.models.spec import PictureSpec
-from packshot.models.table import ModelEntry
+from packshot.models.table import ModelEntry, find_model, weight_shapes
 from packshot.models.weights import load_header, load_into, load_tensors, take_part
 from packshot.training.checkpoint import list_checkpoints
 
@@ -37,6 +39,7 @@ class Origin:
         net: the network's configuration, as a table.
         spec: the pictures that it made.
         categories: their names, by label.
+        conditions: what it can be asked for besides these.
         networks: state of each network by role; empty where the weights were not read.
         sampler_only: the file holds only the network that makes pictures.
     """
@@ -46,13 +49,16 @@ class Origin:
     net: dict[str, Any]
     spec: PictureSpec
     categories: tuple[str, ...]
+    conditions: Conditions
     networks: dict[str, dict[str, Tensor]]
     sampler_only: bool
 
     def settings(self) -> list[str]:
-        """Returns the settings, as for `--set`, by which a new run gets the same network and pictures."""
-        size = {"size": self.spec.size, "channels": self.spec.channels}
-        tables = (("net", self.net), ("data", size))
+        """Returns the settings, as for `--set`, by which a new run gets the same network and size of pictures.
+
+        Not whether they are grey: photos lose their colours only where that is asked for.
+        """
+        tables = (("net", self.net), ("data", {"size": self.spec.size}))
         return [
             f"{table}.{key}={json.dumps(value)}"
             for table, values in tables
@@ -82,7 +88,7 @@ def open_origin(path: Path, *, weights: bool = True) -> Origin:
     Raises:
         PackshotError: nothing there, damaged, or made by another version.
     """
-    if path.is_dir() or str(path) in shipped_names():
+    if not path.is_file():
         run = RunFolder.open(path)
         checkpoints = list_checkpoints(run.checkpoints)
         if checkpoints:
@@ -92,11 +98,11 @@ def open_origin(path: Path, *, weights: bool = True) -> Origin:
         path = run.model_file
     tensors, header = load_tensors(path) if weights else ({}, load_header(path))
     try:
-        spec = PictureSpec(**header["spec"])
-        facts = header["model"], header["net"], spec, tuple(header["categories"])
-    except (KeyError, TypeError) as e:
+        facts = _facts(header, header["model"], header["net"])
+    except (KeyError, TypeError, UsageError) as e:
         raise PackshotError(
-            f"{path} is not a model file of this version of Packshot ({e}); give a run folder or its model.safetensors."
+            f"{path} is not a model file of this version of Packshot ({str(e).rstrip('.')}); "
+            "give a run folder or its model.safetensors."
         ) from e
     return Origin(path, *facts, {"sampler": take_part(tensors, "net/")} if weights else {}, sampler_only=True)
 
@@ -105,16 +111,29 @@ def _from_checkpoint(run: RunFolder, path: Path, weights: bool) -> Origin:
     tensors = load_tensors(path)[0] if weights else {}
     about = run.read()
     try:
-        config = about["config"]
-        facts = config["model"], config["net"], PictureSpec(**about["spec"]), tuple(about["categories"])
-    except (KeyError, TypeError) as e:
-        raise PackshotError(f"{run.run_file} was written by another version of Packshot ({e}); train again.") from e
+        facts = _facts(about, about["config"]["model"], about["config"]["net"])
+    except (KeyError, TypeError, UsageError) as e:
+        raise PackshotError(
+            f"{run.run_file} was written by another version of Packshot ({str(e).rstrip('.')}); train again."
+        ) from e
     roles = sorted({name.split("/")[1] for name in tensors if name.startswith("net/")})
     return Origin(path, *facts, {role: take_part(tensors, f"net/{role}/") for role in roles}, sampler_only=False)
 
 
+def _facts(
+    about: Mapping[str, Any], model: str, net: Mapping[str, Any]
+) -> tuple[str, dict[str, Any], PictureSpec, tuple[str, ...], Conditions]:
+    """Returns an origin's model, configuration (whole, as a table), pictures, categories and conditions, checked."""
+    own = to_table(build_config(find_model(model).config, net))
+    asked = about.get("conditions")
+    conditions = Conditions.of_table(asked) if asked else Conditions()
+    return model, own, build_config(PictureSpec, about["spec"]), tuple(map(str, about["categories"])), conditions
+
+
 def check_origin(origin: Origin, model: str, net: Any, spec: PictureSpec) -> None:
     """Refuses weights of another architecture than the new run's.
+
+    Settings that no shape of a weight depends on may differ: the new run keeps its own.
 
     Raises:
         UsageError: says what differs, and what to set.
@@ -123,17 +142,29 @@ def check_origin(origin: Origin, model: str, net: Any, spec: PictureSpec) -> Non
         raise UsageError(
             f"{origin.path} is a '{origin.model}', this run trains a '{model}'; add --model {origin.model}."
         )
+    had, has = ((s.size, s.channels) for s in (origin.spec, spec))
+    if had != has:
+        kinds = [f"{size} px {'grey' if channels == 1 else 'RGB'}" for size, channels in (had, has)]
+        names = [f"--set data.{key}={a}" for key, a, b in zip(("size", "channels"), had, has, strict=True) if a != b]
+        raise UsageError(f"{origin.path} makes {kinds[0]} pictures, this run {kinds[1]}; add {' '.join(names)}.")
     wanted = to_table(net)
-    wrong = [key for key in wanted if key not in origin.net or origin.net[key] != wanted[key]]
-    if wrong:
-        settings = " ".join(f"--set net.{key}={origin.net[key]}" for key in wrong if key in origin.net)
-        raise UsageError(f"{origin.path} is a network of other sizes than this run's; add {settings or '--model'}.")
-    if (origin.spec.size, origin.spec.channels) != (spec.size, spec.channels):
-        raise UsageError(
-            f"{origin.path} makes {origin.spec.size} px pictures of {origin.spec.channels} channel(s), this run "
-            f"{spec.size} px of {spec.channels}; add --set data.size={origin.spec.size} "
-            f"--set data.channels={origin.spec.channels}."
-        )
+    if origin.net == wanted:
+        return
+    entry, ours = find_model(model), weight_shapes(find_model(model), net, spec)
+    own = build_config(entry.config, origin.net)
+    if weight_shapes(entry, own, spec) == ours:
+        return
+    wrong = [key for key in wanted if _changed(entry, net, spec, key, origin.net[key]) != ours]
+    settings = " ".join(f"--set net.{key}={origin.net[key]}" for key in wrong)
+    raise UsageError(f"{origin.path} is a network of other sizes than this run's; add {settings}.")
+
+
+def _changed(entry: ModelEntry, net: Any, spec: PictureSpec, key: str, value: Any) -> dict[str, torch.Size] | None:
+    """Returns the shapes with one setting changed; None where it does not go with the others."""
+    try:
+        return weight_shapes(entry, replace(net, **{key: value}), spec)
+    except ValueError:
+        return None
 
 
 def begin_with(
@@ -143,11 +174,13 @@ def begin_with(
     net: Any,
     spec: PictureSpec,
     categories: Sequence[str],
+    conditions: Conditions | None = None,
 ) -> list[str]:
     """Puts the origin's weights into a new run's networks.
 
     What a category has of its own (rows of embeddings, say) goes to the category of the same name; a category that the
-    origin does not know starts from the mean of those it has.
+    origin does not know starts from the mean of those it has. So it is with attributes and their values, except that a
+    new one starts without any effect.
 
     Args:
         origin: see `open_origin`; checked by `check_origin`.
@@ -156,6 +189,7 @@ def begin_with(
         net: its configuration.
         spec: the new run's pictures.
         categories: their names, by label.
+        conditions: what the new run can be asked for besides these; None: nothing.
 
     Returns:
         The categories that the origin knew.
@@ -178,8 +212,22 @@ def begin_with(
                 module = network.get_submodule(name.rpartition(".")[0])
                 first = isinstance(module, nn.Embedding)
                 tensors[name] = _by_name(tensors[name], axis, first, origin.categories, categories)
+        _place_conditions(tensors, network, origin.conditions.places, (conditions or Conditions()).places)
         load_into(network, tensors, str(origin.path))
     return [c for c in categories if c in origin.categories]
+
+
+def _place_conditions(
+    tensors: dict[str, Tensor], network: nn.Module, old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]
+) -> None:
+    """Exchanges the columns of what the origin could be asked for by those of what the network can be."""
+    had = {name: tensors.pop(name) for name in list(tensors) if name.endswith(ASKED)}
+    for name, own in network.state_dict().items():
+        if name.endswith(ASKED):
+            tensors[name] = torch.zeros_like(own)
+            for i, place in enumerate(new):
+                if name in had and place in old:
+                    tensors[name][:, i] = had[name][:, old.index(place)].to(own)
 
 
 def category_axes(build: Callable[[Any, PictureSpec], nn.Module], net: Any, spec: PictureSpec) -> dict[str, int]:
@@ -187,7 +235,7 @@ def category_axes(build: Callable[[Any, PictureSpec], nn.Module], net: Any, spec
 
     It is seen from the network itself, built for K and for K + 1 categories, so that no network has to tell.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.device("meta"):
         few, many = (
             build(net, replace(spec, categories=k)).state_dict() for k in (spec.categories, spec.categories + 1)
         )

@@ -26,6 +26,7 @@ from packshot.training.gan_parts import (
     use_virtual_batch_norm,
 )
 from packshot.training.objectives import GANObjective
+from packshot.training.precision import uncompiled
 from packshot.training.step import Batch, adam, report, update
 
 
@@ -105,7 +106,8 @@ class GANStep:
         fake.requires_grad_(o.r2_gamma > 0 and due)
         x_real, x_fake = self._augment(real, "real", batch), self._augment(fake, "fake", batch)
         # Two calls, not one on both: a batch norm in D must not mix the figures of real and fake.
-        logits_real, logits_fake = self._judge(x_real, label)[0], self._judge(x_fake, label)[0]
+        with uncompiled(real.requires_grad or fake.requires_grad):
+            logits_real, logits_fake = self._judge(x_real, label)[0], self._judge(x_fake, label)[0]
         terms = discriminator_terms(o, logits_real, logits_fake)
         loss = o.d_weight * sum(terms.values())
         if real.requires_grad:
@@ -117,7 +119,8 @@ class GANStep:
         if o.gradient_penalty > 0:
             u = torch.special.ndtr(batch.noise("between", 1))[:, :, None, None]
             between = torch.lerp(x_fake.detach(), x_real.detach(), u).requires_grad_()
-            terms["gp"] = losses.unit_gradient_penalty(self._judge(between, label)[0], between)
+            with uncompiled():
+                terms["gp"] = losses.unit_gradient_penalty(self._judge(between, label)[0], between)
             loss = loss + o.gradient_penalty * terms["gp"]
         terms |= self._update("discriminator", loss, fabric)
         if o.augment == "ada":
@@ -201,7 +204,7 @@ def _parts(g: nn.Module, d: nn.Module, o: GANObjective) -> dict[str, nn.Module]:
     if o.augment != "none" or o.minibatch_discrimination > 0:
         channels, features = picture_and_feature_sizes(g, d)
         if o.augment != "none":
-            parts["augment"] = Augment(o.augment, 0.0, channels, target=o.ada_target)
+            parts["augment"] = Augment(o.augment, 0.0, channels, target=o.ada_target, speed_kimg=o.ada_speed_kimg)
         if o.minibatch_discrimination > 0:
             parts["minibatch"] = MinibatchDiscrimination(features, o.minibatch_discrimination)
     if o.path_length_weight > 0:

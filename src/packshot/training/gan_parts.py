@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from packshot.losses.gan import historical_averaging_loss, path_length_loss
+from packshot.training.precision import uncompiled
 
 REFERENCE_SIZE = 32
 # Numbers in each kernel of minibatch discrimination.
@@ -164,7 +165,8 @@ def keep_features(discriminator: nn.Module) -> Iterator[list[Tensor]]:
 
     discriminator.features = keep
     try:
-        yield kept
+        with uncompiled():
+            yield kept
     finally:
         del discriminator.features
 

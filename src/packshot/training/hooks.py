@@ -84,7 +84,8 @@ class LogHook:
             means = self.fabric.all_reduce(means, reduce_op="mean")
         table = dict(zip(self.terms, means.tolist(), strict=True))
         self.terms.clear()
-        fake, real = table.pop("within_fake"), table.pop("within_real")
+        # A step that makes no pictures has neither.
+        fake, real = table.pop("within_fake", 0.0), table.pop("within_real", 0.0)
         if real > 0:
             table["spread"] = math.sqrt(fake / real) if fake >= 0 else math.nan
         return table

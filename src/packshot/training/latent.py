@@ -43,11 +43,22 @@ class LatentStep:
         return report(terms, batch, x_hat)
 
     def _flow_loss(self, batch: Batch, code: Tensor) -> Tensor:
-        """Each code is used `flow_draws` times, with other z, other t, and now and then without its label."""
+        """Each code is used `flow_draws` times, with other z, other t, and now and then without label or condition."""
         o, flow = self.objective, self.networks["latent"].flow
         n, d = code.shape
         noise = batch.noise("flow", o.flow_draws * (d + 2)).view(n * o.flow_draws, d + 2)
         z, t, coin = noise[:, :d], torch.sigmoid(noise[:, d]), torch.special.ndtr(noise[:, d + 1])
-        label = batch.labels.repeat_interleave(o.flow_draws)
-        label = torch.where(coin < o.label_dropout, flow.categories, label)
-        return flow.velocity_loss(code.repeat_interleave(o.flow_draws, dim=0), label, z, t)
+        label, without = batch.labels.repeat_interleave(o.flow_draws), coin < o.label_dropout
+        label = torch.where(without, flow.categories, label)
+        cond = None
+        if batch.cond is not None:
+            cond = (self._kept(batch) & ~without[:, None]) * batch.cond.repeat_interleave(o.flow_draws, dim=0)
+        return flow.velocity_loss(code.repeat_interleave(o.flow_draws, dim=0), label, z, t, cond)
+
+    def _kept(self, batch: Batch) -> Tensor:
+        """Returns which numbers of the conditions are kept, bool [n * flow_draws, A]: all or none, then by parts."""
+        o, groups = self.objective, self.networks["latent"].flow.groups
+        coins = torch.special.ndtr(batch.noise("cond", o.flow_draws * (len(groups) + 1)))
+        keep = coins.view(-1, len(groups) + 1) >= o.cond_dropout
+        lengths = torch.tensor(groups, device=keep.device)
+        return keep[:, 1:].repeat_interleave(lengths, dim=1) & keep[:, :1]

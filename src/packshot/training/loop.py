@@ -104,12 +104,13 @@ def run_loop(
                 # Kept in the group, and so in the checkpoint: "lr" alone would be the lowered one after a resume.
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
-        images, labels = batches.at(progress.step, progress.attempt)
+        images, labels, cond = batches.at(progress.step, progress.attempt)
         batch = Batch(
             images=to_model(images.to(fabric.device)),
             labels=labels.to(fabric.device),
             step=progress.step,
             noise=lambda name, dim: noise.at(name, progress.step, dim, progress.attempt).to(fabric.device),
+            cond=None if cond is None else cond.to(fabric.device),
         )
         state.terms = step(batch, fabric)
         progress.step += 1

@@ -20,6 +20,18 @@ from packshot.sampling.generator import TrainedGenerator, equal_shares, sheet_sc
 from packshot.training.config import TrainConfig
 from packshot.training.loop import LoopState
 
+LIMITS = {
+    "pictures": [
+        "Makes pictures of the categories and the kind of photo that it was trained on, at the training size.",
+        "May come near to a training photo: packshot evaluate measures how often.",
+        "A generated picture shows no real product: do not offer it as a photo of one.",
+    ],
+    "embeddings": [
+        "Knows the words of the texts that it was trained on, and words spelled like them; no others.",
+        "Compares pictures of the kind that it was trained on; a high similarity is no proof that two are one product.",
+        "Its pictures' features come from EfficientNet-lite0 (Apache-2.0), trained on ImageNet.",
+    ],
+}
 COLUMNS = 8
 ROWS = 12
 
@@ -68,7 +80,10 @@ class Monitor:
 
 
 def write_card(run: RunFolder, photos: Catalog, config: TrainConfig, entry: ModelEntry, images: int) -> None:
-    """Writes `card.json`: what the model is, the data and licences it was trained on, and its limits."""
+    """Writes `card.json`: what the model is, the data and licences it was trained on, and its limits.
+
+    `data.synthetic` is the number of generated pictures in the training split, beside the photos.
+    """
     summary = photos.summary
     write_json(
         run.card_file,
@@ -84,13 +99,10 @@ def write_card(run: RunFolder, photos: Catalog, config: TrainConfig, entry: Mode
                 "licences": summary["licences"],
                 "sources": summary["sources"],
                 "photos": summary["splits"],
+                "synthetic": photos.synthetic,
             },
             "origin": run.read().get("origin"),
             "training": {"budget": config.budget, "seed": config.seed, "pictures_seen": images},
-            "limits": [
-                "Makes pictures of the categories and the kind of photo that it was trained on, at the training size.",
-                "May come near to a training photo: packshot evaluate measures how often.",
-                "A generated picture shows no real product: do not offer it as a photo of one.",
-            ],
+            "limits": LIMITS[entry.makes],
         },
     )

@@ -55,6 +55,8 @@ class GANObjective(AdamSettings):
         augment: what the discriminator sees of real and fake alike: "none", "diffaugment", or "ada" (as strong as
             its certainty asks for).
         ada_target: ADA's aim for the mean sign of the logits of real pictures.
+        ada_speed_kimg: thousands of pictures in which ADA can come from nothing to its full strength; the paper's 500
+            is for runs of 25,000.
         freeze_d: the discriminator's first layers, so many, keep the weights that fine-tuning began with (FreezeD).
         g_lr: the generator's learning rate.
         d_lr: the discriminator's learning rate.
@@ -78,6 +80,7 @@ class GANObjective(AdamSettings):
     virtual_batch_norm: bool = False
     augment: Literal["none", "diffaugment", "ada"] = "none"
     ada_target: float = 0.6
+    ada_speed_kimg: float = 50.0
     freeze_d: int = 0
     g_lr: float = 2e-4
     d_lr: float = 2e-4
@@ -105,6 +108,7 @@ class GANObjective(AdamSettings):
         smooth = self.label_smoothing == 0 or self.loss in ("bce", "least-squares")
         require(smooth, f"label_smoothing goes with loss bce or least-squares, not {self.loss}")
         require(-1 < self.ada_target < 1, "ada_target has to lie in (-1, 1)")
+        require(self.ada_speed_kimg > 0, "ada_speed_kimg has to be above 0")
         require(self.freeze_d >= 0, "freeze_d has to be at least 0")
 
 
@@ -161,7 +165,8 @@ class LatentObjective(AdamSettings):
     Attributes:
         kl_weight: weight of the KL term; small, since the flow learns what the codes are like.
         flow_draws: times that the flow sees each code of a batch, with other noise and another time.
-        label_dropout: share of these without the label, which guidance needs.
+        label_dropout: share of these without label and condition, which guidance needs.
+        cond_dropout: of the others, share without the condition; and of the rest, share without an attribute or text.
         lr: the VAE's learning rate.
         flow_lr: the flow's learning rate.
     """
@@ -169,6 +174,7 @@ class LatentObjective(AdamSettings):
     kl_weight: float = 0.02
     flow_draws: int = 3
     label_dropout: float = 0.1
+    cond_dropout: float = 0.3
     lr: float = 1e-3
     flow_lr: float = 1e-3
 
@@ -178,6 +184,7 @@ class LatentObjective(AdamSettings):
         require(self.kl_weight >= 0, "kl_weight has to be at least 0")
         require(self.flow_draws >= 1, "flow_draws has to be at least 1")
         require(0 <= self.label_dropout < 1, "label_dropout has to lie in [0, 1)")
+        require(0 <= self.cond_dropout < 1, "cond_dropout has to lie in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,3 +217,24 @@ class VAEGANObjective(AdamSettings):
         require(self.lr > 0 and self.d_lr > 0, "learning rates have to be above 0")
         weights = (self.kl_weight, self.data_weight, self.feature_weight, self.g_weight, self.r1_gamma)
         require(min(weights) >= 0 and self.r1_every >= 1, "weights have to be at least 0, r1_every at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipObjective(AdamSettings):
+    """Loss and optimiser of two towers, pictures and texts.
+
+    Attributes:
+        word_dropout: share of a text's words left out in a step, so that "dress" is learned from "black dress".
+        feature_dropout: share of a picture's features left out in a step, against learning photos by heart.
+        lr: learning rate.
+    """
+
+    word_dropout: float = 0.2
+    feature_dropout: float = 0.5
+    lr: float = 3e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.lr > 0, "the learning rate has to be above 0")
+        shares = self.word_dropout, self.feature_dropout
+        require(min(shares) >= 0 and max(shares) < 1, "word_dropout and feature_dropout have to lie in [0, 1)")

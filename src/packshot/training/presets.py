@@ -15,7 +15,8 @@ DEFAULT_BUDGET = "150s"
 
 # What a model needs that differs from the dataclasses' defaults.
 PRESETS: dict[str, dict[str, Any]] = {
-    "dcgan": {},
+    # Small batches and quick steps: on two cores the number of steps is what counts (docs/small-data.md).
+    "dcgan": {"objective": {"g_lr": 5e-4, "d_lr": 5e-4}, "loop": {"batch_size": 16}},
     "gan-reference": {
         "objective": {"g_lr": 1e-4, "d_lr": 1e-4, "beta1": 0.9, "beta2": 0.999, "init": "torch"},
         "loop": {"lr_decay_from": 1.0},
@@ -59,6 +60,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "vae-gan": {},
     "vq-vae": {},
     "hvae": {"objective": {"kl_weight": 0.05, "top_first_steps": 200}},
+    "clip": {"loop": {"batch_size": 128}},
 }
 
 
@@ -79,7 +81,7 @@ def resolve_config(
     table = read_toml(recipe) if recipe else {}
     table.pop("about", None)
     table = apply_settings(table, settings)
-    name = model or table.get("model") or DEFAULT_MODEL
+    name = table.get("model", DEFAULT_MODEL) if model is None else model
     if not isinstance(name, str):
         raise UsageError(f"Setting 'model' is {name!r}; it has to be a name.")
     entry = find_model(name)

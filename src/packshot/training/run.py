@@ -19,17 +19,21 @@ import packshot
 from packshot.catalog import Catalog, open_catalog
 from packshot.core.config import build_config, to_table
 from packshot.core.errors import PackshotError, UsageError
+from packshot.core.process import check_memory
 from packshot.core.progress import Progress as ProgressBar
 from packshot.core.random import stream_seed
 from packshot.core.runs import RunFolder, append_jsonl, keep_rows_up_to
-from packshot.models.spec import PictureSpec, usual_size
-from packshot.models.table import ModelEntry, check_spec, find_model
+from packshot.models.conditions import Conditions
+from packshot.models.spec import PictureSpec
+from packshot.models.table import ModelEntry, find_model, weight_bytes
 from packshot.sampling.generator import TrainedGenerator, save_generator
 from packshot.sampling.prior import fit_class_prior
 from packshot.training.budget import parse_budget
 from packshot.training.checkpoint import Progress, list_checkpoints, load_checkpoint, remove_leftovers
+from packshot.training.clip import ClipStep
+from packshot.training.conditions import keep_text_model
 from packshot.training.config import TrainConfig, config_class
-from packshot.training.data import Batches, Noise
+from packshot.training.data import Batches, Noise, TrainingData, read_data
 from packshot.training.devices import ONE, Devices, launch, on_leader
 from packshot.training.ema import make_ema
 from packshot.training.finetune import begin_with, check_origin, open_origin
@@ -38,11 +42,13 @@ from packshot.training.hooks import CheckpointHook, LogHook, ScheduledHook
 from packshot.training.latent import LatentStep
 from packshot.training.loop import Clock, Hook, LoopState, Unhealthy, run_loop
 from packshot.training.monitor import Monitor, write_card
+from packshot.training.precision import prepare
 from packshot.training.vae import VAEStep
 from packshot.training.vae_gan import VAEGANStep
 from packshot.training.vq import VQStep
 
 STEPS: dict[str, Callable[[dict[str, nn.Module], Any], Any]] = {
+    "clip": ClipStep,
     "gan": GANStep,
     "latent": LatentStep,
     "vae": VAEStep,
@@ -50,6 +56,8 @@ STEPS: dict[str, Callable[[dict[str, nn.Module], Any], Any]] = {
     "vq-vae": VQStep,
 }
 MAX_ROLLBACKS = 2
+# How often a batch may hold the same photo.
+MOST_REPEATS = 4
 # Photos that a VAE's prior is fitted to: while training, and for the model file.
 QUICK_PRIOR_PHOTOS = 2_000
 PRIOR_PHOTOS = 20_000
@@ -103,21 +111,23 @@ def train(
         PackshotError: the run folder exists, the catalogue is damaged, the run went wrong and could not be saved.
         UsageError: the configuration does not fit the catalogue or the devices.
     """
-    fabric = launch(devices)
+    fabric = launch(devices, config.loop.precision)
     entry = find_model(config.model)
     photos = open_catalog(catalog)
-    spec = _picture_spec(photos, config, entry)
     on_leader(fabric, lambda: RunFolder.check_free(out))
-    if origin is not None:
-        check_origin(open_origin(origin, weights=False), entry.name, config.net, spec)
-    elif getattr(config.objective, "freeze_d", 0):
-        raise UsageError("objective.freeze_d keeps learned layers; say by --from which run they come from.")
-    session = _Session(RunFolder(out), photos, config, entry, spec, fabric, quiet)
+    data = read_data(RunFolder(out), photos, config, entry, fabric)
+    start = None if origin is None else open_origin(origin, weights=False)
+    if start is not None:
+        check_origin(start, entry.name, config.net, data.spec)
+    if getattr(config.objective, "freeze_d", 0) and (start is None or start.sampler_only):
+        raise UsageError("objective.freeze_d keeps learned layers; say by --from which run, with checkpoints, has any.")
+    session = _Session(RunFolder(out), photos, config, entry, data, fabric, quiet)
     about = {
         "packshot": packshot.__version__,
         "command": command or "packshot.train(...)",
         "config": to_table(config),
-        "spec": to_table(spec),
+        "spec": to_table(data.spec),
+        "conditions": data.conditions and to_table(data.conditions),
         "catalog": str(catalog.resolve()),
         "catalog_checksum": photos.checksum,
         "categories": list(photos.categories),
@@ -133,6 +143,8 @@ def train(
     if origin is not None:
         about["origin"] = session.begin_with(origin)
     on_leader(fabric, lambda: RunFolder.create(out).write(about))
+    if config.data.text_model is not None:
+        on_leader(fabric, lambda: keep_text_model(session.run, Path(config.data.text_model)))
     return session.go(deadline)
 
 
@@ -165,33 +177,23 @@ def resume(
         table = {**about["config"], **({"budget": budget} if budget else {})}
         entry = find_model(table["model"])
         config = build_config(config_class(entry), table)
-        spec = PictureSpec(**about["spec"])
+        spec, conditions = PictureSpec(**about["spec"]), about.get("conditions")
         catalog, checksum = Path(about["catalog"]), about["catalog_checksum"]
-    except (KeyError, TypeError) as e:
+    except (KeyError, TypeError, UsageError) as e:
         raise PackshotError(f"{run.run_file} was written by another version of Packshot ({e}); train again.") from e
     parse_budget(config.budget)
-    fabric = launch(devices)
+    fabric = launch(devices, config.loop.precision)
     photos = open_catalog(catalog)
     if photos.checksum != checksum:
         raise PackshotError(
             f"The catalogue {catalog} was changed after this run began; restore it, or train a new run."
         )
-    session = _Session(run, photos, config, entry, spec, fabric, quiet)
+    data = read_data(run, photos, config, entry, fabric)
+    if data.spec != spec or (conditions and Conditions.of_table(conditions) != data.conditions):
+        raise PackshotError(f"{run.run_file} was written by another version of Packshot, or for another text model.")
+    session = _Session(run, photos, config, entry, data, fabric, quiet)
     on_leader(fabric, lambda: run.update(config=to_table(config), state="running"))
     return session.go(deadline)
-
-
-def _picture_spec(photos: Catalog, config: TrainConfig, entry: ModelEntry) -> PictureSpec:
-    native = photos.native
-    size, channels = config.data.size, config.data.channels
-    if size is None:
-        wanted = usual_size(native.side)
-        size = wanted if wanted in entry.sizes else entry.sizes[-1]
-    if channels is None:
-        channels = native.channels if native.channels in entry.channels else entry.channels[-1]
-    spec = PictureSpec(size=size, channels=channels, categories=len(photos.categories))
-    check_spec(entry, spec)
-    return spec
 
 
 class _Session:
@@ -203,7 +205,7 @@ class _Session:
         photos: Catalog,
         config: TrainConfig,
         entry: ModelEntry,
-        spec: PictureSpec,
+        data: TrainingData,
         fabric: Fabric,
         quiet: bool,
     ) -> None:
@@ -211,44 +213,52 @@ class _Session:
         if size % world:
             raise UsageError(f"loop.batch_size {size} does not divide by {world} devices; set one that does.")
         self.run, self.photos, self.config, self.entry = run, photos, config, entry
-        self.spec, self.fabric = spec, fabric
+        self.packed, self.spec, self.conditions, cond = data
+        self.fabric = fabric
         self.leader = rank == 0
         self.quiet = quiet or not self.leader
-        data = config.data
-        on_leader(fabric, lambda: photos.packed("train", spec.size, spec.channels, data.fit))
-        self.packed = photos.packed("train", spec.size, spec.channels, data.fit)
-        if len(self.packed.images) < 2:
-            raise PackshotError(f"The catalogue {photos.path} has only one photo to train on; it needs at least 2.")
         self.batches = Batches(
             self.packed.images,
             self.packed.labels,
+            cond=cond,
             batch_size=size,
             seed=config.seed,
-            flip=data.flip,
-            limit=data.limit,
+            flip=config.data.flip,
+            limit=config.data.limit,
             rank=rank,
             world_size=world,
         )
+        photos_used = len(self.batches.chosen)
+        if size > MOST_REPEATS * photos_used:
+            raise UsageError(
+                f"There are only {photos_used} photos to train on, too few for batches of {size}; "
+                f"add photos, or --set loop.batch_size={max(2, photos_used) // world * world}."
+            )
+        check_memory(5 * weight_bytes(entry, config.net, self.spec), "Networks of these sizes", "make net.* smaller")
         self.noise = Noise(config.seed, size, rank, world)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(config.seed, "weights"))
-            networks = {role: build(config.net, spec) for role, build in entry.networks.items()}
+            networks = {role: build(config.net, self.spec) for role, build in entry.networks.items()}
             self.step = STEPS[entry.family](networks, config.objective)
         for network in self.step.networks.values():
             network.to(fabric.device, memory_format=torch.channels_last)
         self.ema = make_ema(networks[entry.sampler])
+        prepare(networks.values(), fabric, precision=config.loop.precision, compiled=config.loop.compile)
         self.networks = {**self.step.networks, "ema": self.ema}
         self.checkpoint = CheckpointHook(run, config.loop, self.networks, self.step.optimizers)
+        self.progress = self._load() or Progress()  # Now: what cannot be loaded leaves the run as it is.
 
     def begin_with(self, path: Path) -> dict[str, Any]:
         """Takes over the weights of another run or model file, and returns what is to be known of it."""
         origin = open_origin(path)
-        known = begin_with(origin, self.networks, self.entry, self.config.net, self.spec, self.photos.categories)
+        known = begin_with(
+            origin, self.networks, self.entry, self.config.net, self.spec, self.photos.categories, self.conditions
+        )
         return {**origin.about(), "known_categories": known}
 
     def go(self, deadline: float | None = None) -> TrainResult | None:
         """Trains until the budget is used up or the process is asked to stop, and leaves a model behind."""
-        state = LoopState(self._load() or Progress())
+        state = LoopState(self.progress)
         clock = Clock(state.progress)
 
         def stop_asked() -> bool:
@@ -283,9 +293,10 @@ class _Session:
         config = self.config.loop
         hooks: list[Hook] = [LogHook(self.run if self.leader else None, config, bar, state, self.fabric)]
         if self.leader:
+            hooks.append(self.checkpoint)
+        if self.leader and self.entry.makes == "pictures":
             monitor = Monitor(self.run, self.photos, self.generator, self.config, bar)
             hooks += [
-                self.checkpoint,
                 ScheduledHook(config.samples_every_kimg, state, monitor.sample_grid),
                 ScheduledHook(config.metrics_every_kimg, state, monitor.quick_figures),
             ]
@@ -353,7 +364,10 @@ class _Session:
             labels = torch.from_numpy(np.asarray(self.packed.labels[chosen])).to(self.fabric.device)
             encode, z_dim = self.ema.encode, self.ema.z_dim
             prior = fit_class_prior(encode, images, labels, categories=self.spec.categories, z_dim=z_dim)
-        return TrainedGenerator(self.ema, self.entry.name, self.spec, self.packed.categories, self.packed.margin, prior)
+        packed, conditions = self.packed, self.conditions
+        return TrainedGenerator(
+            self.ema, self.entry.name, self.spec, packed.categories, packed.margin, prior, conditions
+        )
 
     def _finish(self, result: TrainResult) -> None:
         save_generator(
@@ -361,6 +375,7 @@ class _Session:
             self.generator(PRIOR_PHOTOS),
             to_table(self.config.net),
             catalog_checksum=self.photos.checksum,
+            fit=self.config.data.fit,
             packshot=packshot.__version__,
         )
         write_card(self.run, self.photos, self.config, self.entry, result.images)

@@ -21,12 +21,14 @@ class Batch:
         labels: int64 [n].
         step: number of the step, from 0.
         noise: `noise(name, dim)` returns float32 [n, dim] ~ N(0, I), the same for the same seed and step.
+        cond: what else is known of each picture, as the family has it (`training.conditions`); None: nothing.
     """
 
     images: Tensor
     labels: Tensor
     step: int
     noise: Callable[[str, int], Tensor]
+    cond: Tensor | None = None
 
 
 class Step(Protocol):

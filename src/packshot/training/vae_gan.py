@@ -15,6 +15,7 @@ from packshot.losses.gan import d_loss_fake, d_loss_real, g_loss, r1_penalty
 from packshot.losses.vae import data_loss, kl_loss
 from packshot.training.gan_parts import keep_features
 from packshot.training.objectives import VAEGANObjective
+from packshot.training.precision import uncompiled
 from packshot.training.step import Batch, adam, report, update
 
 
@@ -55,7 +56,8 @@ class VAEGANStep:
         o, d = self.objective, self.networks["discriminator"]
         penalise = o.r1_gamma > 0 and batch.step % o.r1_every == 0
         real = batch.images.detach().requires_grad_(penalise)
-        logits_real = d(real, batch.labels)
+        with uncompiled(penalise):
+            logits_real = d(real, batch.labels)
         terms = {"d_real": d_loss_real(logits_real), "d_fake": d_loss_fake(d(fake, both))}
         loss = terms["d_real"] + terms["d_fake"]
         if penalise:

@@ -216,6 +216,18 @@ class StyleGAN2Generator(nn.Module):
         w, w2 = self._map(z, label), self._map(z2, label)
         return self._draw([torch.where((i < crossover)[:, None], w, w2) for i in range(self.layers)], z)
 
+    def crossed(self, z: Tensor, label: Tensor, z2: Tensor, label2: Tensor, crossover: Tensor) -> Tensor:
+        """Returns pictures whose first `crossover` [N] int64 convolutions are those of (z, label), the others' of the
+        second: style, category and noise map. At `layers` it is the picture of the first, at 0 that of the second.
+        """
+        place = torch.arange(self.layers, device=z.device)
+        sizes = torch.tensor([h * w for h, w in self.maps], device=z.device)
+        first = place < crossover[:, None]
+        noise = torch.where(first.repeat_interleave(sizes, 1), z[:, self.mapped :], z2[:, self.mapped :])
+        w, w2 = self._map(z, label), self._map(z2, label2)
+        styles = [torch.where(first[:, i, None], w, w2) for i in range(self.layers)]
+        return self._draw(styles, torch.cat([z[:, : self.mapped], noise], 1))
+
     def path_lengths(self, z: Tensor, label: Tensor, y: Tensor) -> Tensor:
         """Returns |J_w^T y| [N] (eq. 4), differentiable; y [N, C, H, W] ~ N(0, I) / sqrt(H W)."""
         w = self._map(z, label)
@@ -235,9 +247,9 @@ class StyleGAN2Generator(nn.Module):
             h = _activate(layer(h))
         if self.training:
             with torch.no_grad():
-                member = F.one_hot(label, len(self.w_mean)).to(h.dtype)
+                member = F.one_hot(label, len(self.w_mean)).to(self.w_mean.dtype)
                 count = member.sum(0)[:, None]
-                mean = member.t() @ h / count.clamp(min=1)
+                mean = (member.t() @ h).to(count.dtype) / count.clamp(min=1)
                 self.w_mean.copy_(torch.lerp(self.w_mean, mean, 1 - W_MEAN_DECAY**count))
         return h
 

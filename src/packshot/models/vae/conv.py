@@ -7,6 +7,7 @@ Letters: N pictures, C channels, H height, W width, z latent sample, K categorie
 """
 
 from dataclasses import dataclass
+from itertools import chain, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,21 @@ class VAEConfig:
             raise ValueError("every size of the network has to be at least 1")
 
 
+def halve(c_in: int, c_out: int) -> list[nn.Module]:
+    """Returns layers from [N, c_in, H, W] to [N, c_out, H/2, W/2]."""
+    return [nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(c_out), nn.SiLU()]
+
+
+def double(c_in: int, c_out: int) -> list[nn.Module]:
+    """Returns layers from [N, c_in, H, W] to [N, c_out, 2 H, 2 W]."""
+    return [nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(c_out), nn.SiLU()]
+
+
+def double_to_picture(c_in: int, channels: int) -> list[nn.Module]:
+    """Returns layers from [N, c_in, H, W] to pictures [N, channels, 2 H, 2 W] in [-1, 1]."""
+    return [nn.ConvTranspose2d(c_in, channels, 4, stride=2, padding=1), nn.Tanh()]
+
+
 class ConvVAE(nn.Module):
     """Encoder q(z | x, label) = N(mean, exp(logvar)) and decoder x_hat(z, label)."""
 
@@ -43,27 +59,16 @@ class ConvVAE(nn.Module):
         widths = spec.doubled_widths(config.width)
         self.top = widths[-1]
         self.embed = nn.Embedding(spec.categories, config.label_dim)
-        down: list[nn.Module] = []
-        for c_in, c_out in zip([spec.channels, *widths[:-1]], widths, strict=True):
-            down += [nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(c_out), nn.SiLU()]
-        self.down = nn.Sequential(*down)
+        down = [halve(c_in, c_out) for c_in, c_out in pairwise([spec.channels, *widths])]
+        self.down = nn.Sequential(*chain(*down))
         self.posterior = nn.Linear(self.top * 16 + config.label_dim, 2 * config.z_dim)
         self.project = nn.Sequential(
             nn.Linear(config.z_dim + config.label_dim, self.top * 16, bias=False),
             nn.BatchNorm1d(self.top * 16),
             nn.SiLU(),
         )
-        up: list[nn.Module] = []
-        for c_in, c_out in zip(widths[::-1], [*widths[-2::-1], None], strict=True):
-            if c_out is None:
-                up += [nn.ConvTranspose2d(c_in, spec.channels, 4, stride=2, padding=1), nn.Tanh()]
-            else:
-                up += [
-                    nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1, bias=False),
-                    nn.BatchNorm2d(c_out),
-                    nn.SiLU(),
-                ]
-        self.up = nn.Sequential(*up)
+        up = [double(c_in, c_out) for c_in, c_out in pairwise(widths[::-1])]
+        self.up = nn.Sequential(*chain(*up), *double_to_picture(widths[0], spec.channels))
 
     def encode(self, x: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures [N, C, H, W] in [-1, 1] to the posterior's mean and logvar, each [N, z_dim]."""

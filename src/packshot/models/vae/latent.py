@@ -26,7 +26,7 @@ class LatentConfig:
         flow_width: width of the flow's network.
         flow_blocks: its residual blocks.
         flow_steps: steps from z to a code.
-        guidance: how far sampling follows the label; 1 is the learned distribution, more is more typical.
+        guidance: how far sampling follows category and condition; 1 is the learned distribution, more is more typical.
         truncation_psi: what z is multiplied with before the flow; 1 is the learned distribution, less is more typical.
     """
 
@@ -58,6 +58,7 @@ class LatentFlow(nn.Module):
         self.flow = CodeFlow(
             config.z_dim,
             spec.categories,
+            groups=spec.conditions,
             width=config.flow_width,
             blocks=config.flow_blocks,
             guidance=config.guidance,
@@ -68,9 +69,9 @@ class LatentFlow(nn.Module):
         """Pictures [N, C, H, W] in [-1, 1] to the posterior's mean and logvar, each [N, z_dim]: of the code."""
         return self.vae.encode(x, label)
 
-    def decode(self, z: Tensor, label: Tensor) -> Tensor:
-        """z [N, z_dim] ~ N(0, I) to pictures [N, C, H, W] in [-1, 1], by way of the flow."""
-        return self.vae.decode(self.flow.sample(self.truncation_psi * z, label), label)
+    def decode(self, z: Tensor, label: Tensor, cond: Tensor | None = None) -> Tensor:
+        """z [N, z_dim] ~ N(0, I) to pictures [N, C, H, W] in [-1, 1], by way of the flow; cond as there."""
+        return self.vae.decode(self.flow.sample(self.truncation_psi * z, label, cond), label)
 
     def find_z(self, code: Tensor, label: Tensor) -> Tensor:
         """Returns the z [N, z_dim] that `decode` turns, nearly, into the picture of a code [N, z_dim]."""

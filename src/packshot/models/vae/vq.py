@@ -9,12 +9,14 @@ codebook, M = N * P vectors, h encoder output, z latent sample [N, P], u uniform
 """
 
 from dataclasses import dataclass
+from itertools import chain, pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from packshot.models.spec import PictureSpec
+from packshot.models.vae.conv import double, double_to_picture, halve
 
 GRID = 8
 
@@ -214,12 +216,10 @@ class VQVAE(nn.Module):
         super().__init__()
         self.z_dim = GRID * GRID
         widths = [config.width * 2**i for i in range((spec.size // GRID).bit_length() - 1)]
-        down: list[nn.Module] = []
-        for c_in, c_out in zip([spec.channels, *widths[:-1]], widths, strict=True):
-            down += [nn.Conv2d(c_in, c_out, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(c_out), nn.SiLU()]
+        down = [halve(c_in, c_out) for c_in, c_out in pairwise([spec.channels, *widths])]
         # Batch norm without scale and shift fixes the size of h, which the data loss alone would leave free.
         self.down = nn.Sequential(
-            *down,
+            *chain(*down),
             _Residual(widths[-1]),
             nn.Conv2d(widths[-1], config.code_dim, 1, bias=False),
             nn.BatchNorm2d(config.code_dim, affine=False),
@@ -227,14 +227,9 @@ class VQVAE(nn.Module):
         self.codebook = Codebook(config.codes, config.code_dim)
         self.embed = nn.Embedding(spec.categories, widths[-1])
         self.project = nn.Conv2d(config.code_dim, widths[-1], 3, padding=1)
-        up: list[nn.Module] = [_Residual(widths[-1])]
-        for c_in, c_out in zip(widths[:0:-1], widths[-2::-1], strict=True):
-            up += [
-                nn.ConvTranspose2d(c_in, c_out, 4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(c_out),
-                nn.SiLU(),
-            ]
-        self.up = nn.Sequential(*up, nn.ConvTranspose2d(widths[0], spec.channels, 4, stride=2, padding=1), nn.Tanh())
+        residual = _Residual(widths[-1])
+        up = [double(c_in, c_out) for c_in, c_out in pairwise(widths[::-1])]
+        self.up = nn.Sequential(residual, *chain(*up), *double_to_picture(widths[0], spec.channels))
         self.prior = CodePrior(config, spec.categories)
 
     def encode(self, x: Tensor) -> Tensor:
