@@ -147,8 +147,8 @@ def _what_was_lost(group: _Group) -> str | None:
         if error_file(group.folder, rank).exists():
             error = read_json(error_file(group.folder, rank))
             raise (UsageError if error["exit_code"] == UsageError.exit_code else PackshotError)(error["error"])
-    if not group.bad:
-        return None
+    if not group.bad or group.ranks[0].returncode == 0:
+        return None  # The first rank ends well only after it has written the model.
     causes = {rank: code for rank, code in group.bad.items() if code != LOST_RANK_CODE} or group.bad
     rank, code = next(iter(causes.items()))
     if code < 0:

@@ -42,6 +42,9 @@ def main() -> None:
     except PackshotError as e:
         write_json(error_file(folder, int(os.environ["RANK"])), {"error": str(e), "exit_code": e.exit_code})
         sys.exit(1)
+    # All is written. What torch takes down at the end of a process aborts it at times, if another rank was quicker.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _end_with_supervisor() -> None:

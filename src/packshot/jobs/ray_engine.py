@@ -171,7 +171,7 @@ def _reason(error: Exception, job: TrainJob) -> PackshotError:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yields an error and what caused it."""
+    """Yields an error and what caused it, also where Ray has wrapped it into one of its own."""
     while error is not None:
         yield error
-        error = error.__cause__
+        error = error.__cause__ or getattr(error, "health_check_failure", None)
