@@ -139,8 +139,15 @@ def test_wrong_use(words: list[str], message: str, catalog: Path, run: Path, tmp
     assert not out.exists()
 
 
+def test_without_out_plain_pictures_go_into_their_usual_folder(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = run_json("create", run, "--n", "2")["pictures"]
+    assert {Path(path).parent for path in made} == {Path("pictures")}
+
+
 def test_what_is_missing(catalog: Path, run: Path, tmp_path: Path) -> None:
-    assert "--out is missing" in run_cli("create", run, code=2)[1]
     assert "is not a catalogue" in run_cli("create", run, "--for-training", tmp_path, code=1)[1]
     assert "is not a run folder" in run_cli("create", tmp_path / "none", "--for-training", catalog, code=1)[1]
 

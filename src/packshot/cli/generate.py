@@ -80,7 +80,7 @@ def foundation_options(command: Callable[..., None]) -> Callable[..., None]:
     help="Write a new catalogue: the photos of CATALOG, and the pictures marked as synthetic, to train on.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder for the pictures; with --for-training [CATALOG-synthetic]."
+    "--out", type=click.Path(path_type=Path), help="Folder. [pictures; with --for-training CATALOG-synthetic]"
 )
 @click.option("--overwrite", is_flag=True, help="Replace pictures of the same names.")
 @json_option
@@ -122,8 +122,7 @@ def create(
     if for_training is not None:
         _create_for_training(run, for_training, out, labels, n, seed, truncation_psi, as_json)
         return
-    if out is None:
-        raise UsageError("--out is missing; name the folder for the pictures.")
+    out = out or Path("pictures")
     result = create(
         CreateRequest(
             run=run,
