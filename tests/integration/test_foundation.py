@@ -203,6 +203,7 @@ def test_a_blacked_out_picture_is_said(pipeline: Path, tmp_path: Path, monkeypat
         ([*FAST, "--variation", "0.5"], "--variation needs a photo to begin with"),
         ([*FAST, "--label", "dress"], "--label does not go with a pipeline"),
         ([*FAST, "--interpolate"], "--interpolate does not go with a pipeline"),
+        ([*FAST, "--styles"], "--styles does not go with a pipeline"),
         ([*FAST, "--like", "p.png", "--variation", "0.1"], "leaves none to take; ask for 0.25 or more"),
         ([*FAST, "--like", "p.png", "--variation", "2"], "it can be from 0 to 1"),
         (["--text", TEXT, "--steps", "0"], "--steps is 0"),

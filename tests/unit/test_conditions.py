@@ -72,6 +72,8 @@ def test_a_condition_says_what_is_asked_and_nothing_else() -> None:
 
 
 def test_names_are_found_in_any_case_and_unknown_ones_are_refused_with_the_nearest() -> None:
+    two = Conditions({"colour": ("RED", "red")})
+    assert two.check({"colour": "red"}) == {"colour": "red"}  # Rather the very name than its twin in capitals.
     assert KNOWN.check({"COLOUR": "Red", "fit": " Slim "}) == {"colour": "red", "Fit": "slim"}
     with pytest.raises(UsageError, match="Did you mean 'colour'"):
         KNOWN.check({"color": "red"})

@@ -36,3 +36,14 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
     if name in table:
         return table[name]
     raise UsageError(f"Unknown {kind} '{name}'.{suggest(name, table)} Known: {', '.join(table)}.")
+
+
+def spelled(kind: str, name: str, known: Iterable[str]) -> str:
+    """Returns the known name that is `name`, or, where none is, the one that differs from it in case alone.
+
+    Raises:
+        UsageError: no such name, as `lookup` says it.
+    """
+    names = {n: n for n in known}
+    folded = {n.lower(): n for n in names}
+    return lookup(kind, name, names) if name in names or name.lower() not in folded else folded[name.lower()]

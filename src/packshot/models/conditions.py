@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from packshot.core.errors import lookup
+from packshot.core.errors import spelled
 
 Floats = npt.NDArray[np.float32]
 
@@ -84,11 +84,6 @@ class Conditions:
         """
         out = {}
         for name, value in asked.items():
-            attribute = lookup("attribute", _folded(name, self.attributes), {key: key for key in self.attributes})
-            values = self.attributes[attribute]
-            out[attribute] = lookup(f"value of {attribute}", _folded(value, values), {v: v for v in values})
+            attribute = spelled("attribute", name.strip(), self.attributes)
+            out[attribute] = spelled(f"value of {attribute}", value.strip(), self.attributes[attribute])
         return out
-
-
-def _folded(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    return next((k for k in known if k.lower() == name.strip().lower()), name.strip())

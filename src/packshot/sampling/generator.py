@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from packshot.core.config import build_config, to_table
-from packshot.core.errors import PackshotError, UsageError, lookup
+from packshot.core.errors import PackshotError, UsageError, spelled
 from packshot.core.random import stream_seed
 from packshot.models.conditions import Conditions
 from packshot.models.ranges import to_uint8
@@ -54,11 +54,7 @@ class TrainedGenerator:
         Raises:
             UsageError: no such category; the nearest name is suggested.
         """
-        by_name = {name: i for i, name in enumerate(self.categories)}
-        folded = {name.lower(): i for name, i in by_name.items()}
-        if category not in by_name and category.lower() in folded:
-            return folded[category.lower()]
-        return lookup("category", category, by_name)
+        return self.categories.index(spelled("category", category, self.categories))
 
     def noise(self, seed: int, start: int, n: int) -> Tensor:
         """Returns eps ~ N(0, I), float32 [n, z_dim], for pictures start .. start + n - 1 of a seed.

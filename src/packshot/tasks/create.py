@@ -123,8 +123,8 @@ def create(request: CreateRequest) -> CreateResult:
     if is_foundation(request.run):
         return create_foundation(request)
     _check(request)
-    generator = load_run_generator(request.run)
-    asked = find_asked(generator, RunFolder.open(request.run), request)
+    run, generator = RunFolder.open(request.run), load_run_generator(request.run)
+    asked = find_asked(generator, run, request)
     chosen = asked.labels
     if request.styles:
         request = replace(request, n=crossovers(generator))
@@ -132,7 +132,7 @@ def create(request: CreateRequest) -> CreateResult:
     paths, sheet_path = _file_names(request, [generator.categories[label] for label in chosen])
     if not request.overwrite:
         check_free([sheet_path])  # It is written last: pictures without it are those of a command that broke off.
-    points = _points(request, generator, chosen)
+    points = _points(request, run, generator, chosen)
     names = [generator.categories[label] for label in points.labels]
     cond = None if asked.cond is None else np.repeat(asked.cond, len(names), axis=0)
     pixels = points.pixels
@@ -216,13 +216,11 @@ def _file_names(request: CreateRequest, names: Sequence[str]) -> tuple[list[Path
     return paths, request.out / f"{sheet}-{request.seed}{last}.png"
 
 
-def _points(request: CreateRequest, generator: TrainedGenerator, labels: Sequence[int]) -> Points:
+def _points(request: CreateRequest, run: RunFolder, generator: TrainedGenerator, labels: Sequence[int]) -> Points:
     n, seed = request.n, request.seed
     if request.like is not None:
-        run = RunFolder.open(request.run)
         return like_points(generator, run, request.like, labels, n=n, seed=seed, variation=_variation(request))
     if request.mix is not None:
-        run = RunFolder.open(request.run)
         if request.styles:
             return style_points(generator, run, request.mix, labels, seed)
         return mix_points(generator, run, request.mix, labels, n, seed)

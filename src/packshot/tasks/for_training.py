@@ -17,7 +17,7 @@ from packshot.core.files import read_json, sha256_file
 from packshot.core.progress import Progress
 from packshot.core.runs import RunFolder
 from packshot.release.door import encode_labelled
-from packshot.sampling.generator import BATCH, TrainedGenerator, batches_of, load_generator
+from packshot.sampling.generator import BATCH, TrainedGenerator, batches_of, equal_shares, load_generator
 from packshot.tasks.points import check_fraction
 from packshot.tasks.trained import generated_picture, slug
 
@@ -96,7 +96,7 @@ def create_for_training(request: ForTrainingRequest) -> ForTrainingResult:
     photos = open_catalog(request.catalog)
     generator = load_generator(model_file)
     chosen = _categories(request, generator, photos)
-    labels = np.array([label for label, _ in chosen])[np.arange(request.n) % len(chosen)]
+    labels = np.array([label for label, _ in chosen])[equal_shares(request.n, len(chosen))]
     made_by = {
         "model": generator.model,
         "model_sha256": sha256_file(model_file),

@@ -147,6 +147,7 @@ def _check(request: "CreateRequest") -> str:
         "--text-model": request.text_model is not None,
         "--truncation": request.truncation_psi != 1,
         "--mix": request.mix is not None,
+        "--styles": request.styles,
         "--interpolate": request.interpolate,
     }
     asked = [name for name, given in refused.items() if given]
