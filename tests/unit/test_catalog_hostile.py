@@ -3,11 +3,14 @@
 import errno
 import os
 import resource
+import signal
 import struct
 import subprocess
 import sys
 import threading
+import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from packshot.catalog import open_catalog
 from packshot.catalog import parts as parts_module
 from packshot.catalog.ingest import ingest
 from packshot.catalog.options import IngestOptions
+from packshot.catalog.workers import START
 from packshot.core.errors import PackshotError
 from tests.catalog_photos import RIGHTS, encoded, files, jpeg, photo, rejected, run, write_folder
 
@@ -239,6 +243,7 @@ import sys
 from pathlib import Path
 from packshot.catalog.ingest import ingest
 from packshot.catalog.options import IngestOptions
+from packshot.catalog.workers import START
 from packshot.core.errors import PackshotError
 try:
     rights = {"licence": "CC0-1.0", "source": "made up by the tests"}
@@ -305,15 +310,26 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
 # --- workers ---
 
 
+def ingest_workers() -> list[int]:
+    """Process ids of the workers that this process started; other tests leave it with children of other kinds."""
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    found = []
+    for child in children:
+        with suppress(FileNotFoundError, ProcessLookupError):  # It has ended since.
+            if START.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                found.append(int(child))
+    return found
+
+
 def test_a_worker_that_is_killed_is_one_sentence(tmp_path: Path) -> None:
     shop = write_folder(tmp_path / "shop", {"hats": 400})
     out = tmp_path / "out"
 
     def kill_a_worker() -> None:
-        me = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
-        while not (children := me.read_text().split()):
-            pass
-        os.kill(int(children[0]), 9)
+        deadline = time.monotonic() + 60
+        while not (workers := ingest_workers()):
+            assert time.monotonic() < deadline, "no worker was seen"
+        os.kill(workers[0], signal.SIGKILL)
 
     thread = threading.Thread(target=kill_a_worker)
     thread.start()
