@@ -191,9 +191,9 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
 def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.png"
 
-    def late(image: ProductImage, kind: str) -> bytes:
+    def late(image: ProductImage, kind: str, quality: int) -> bytes:
         path.write_bytes(b"mine")
-        return encode(image, kind)
+        return encode(image, kind, quality)
 
     monkeypatch.setattr(door, "encode", late)
     with pytest.raises(PackshotError, match=r"exists already.*--overwrite"):
@@ -261,8 +261,8 @@ def _other_pixels(data: bytes) -> bytes:
 def test_a_file_that_reads_back_differently_is_not_released(
     damage: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(image: ProductImage, kind: str) -> bytes:
-        out: bytes = damage(encode(image, kind))  # type: ignore[operator]
+    def broken(image: ProductImage, kind: str, quality: int) -> bytes:
+        out: bytes = damage(encode(image, kind, quality))  # type: ignore[operator]
         return out
 
     monkeypatch.setattr(door, "encode", broken)

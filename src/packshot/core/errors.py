@@ -19,6 +19,10 @@ class UsageError(PackshotError):
     exit_code = 2
 
 
+class DiskFull(PackshotError):
+    """No more can be written: what goes on with the next file after an error stops at this one."""
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Returns " Did you mean 'x'?" for the known name nearest to `name`, or an empty string."""
     names = list(known)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from packshot.core.errors import PackshotError
+from packshot.core.errors import DiskFull, PackshotError
 
 
 @contextmanager
@@ -40,7 +40,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         if e.errno not in reasons:
             raise
         own = str(e.filename).endswith(".tmp")  # A name of ours (`atomic_path`), which nobody knows.
-        raise PackshotError(f"Cannot use {path if own else e.filename or path}: {reasons[e.errno]}.") from e
+        kind = DiskFull if e.errno in (errno.ENOSPC, errno.EDQUOT) else PackshotError
+        raise kind(f"Cannot use {path if own else e.filename or path}: {reasons[e.errno]}.") from e
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from packshot.images.picture import ProductImage
 from packshot.release.source_type import derive_source_type
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+QUALITY = 95
+"""Of JPEG and WebP where none is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,7 @@ class Released:
     notes: tuple[str, ...] = ()
 
 
-def release(image: ProductImage, path: Path, *, overwrite: bool = False) -> Released:
+def release(image: ProductImage, path: Path, *, overwrite: bool = False, quality: int = QUALITY) -> Released:
     """Writes a picture as a file that says what it is, and checks the file before it gets its name.
 
     The digital source type derives from the history (`derive_source_type`) and is written into the XMP that the picture
@@ -46,9 +48,10 @@ def release(image: ProductImage, path: Path, *, overwrite: bool = False) -> Rele
         image: the picture; its history has to say where it came from.
         path: the file to write; its ending chooses the format (.png, .jpg, .jpeg, .webp).
         overwrite: whether a file that is there already may be replaced.
+        quality: of JPEG and WebP, 1 to 100.
 
     Raises:
-        UsageError: an ending that is not known.
+        UsageError: an ending that is not known, or a quality out of range.
         PackshotError: the file exists, the history tells no origin, the format cannot hold the picture, the disk
             refuses, or the written file does not read back as the picture.
     """
@@ -57,14 +60,16 @@ def release(image: ProductImage, path: Path, *, overwrite: bool = False) -> Rele
             raise PackshotError(f"{path} is a folder; give the name of a file.")
         if not overwrite:
             check_free([path])  # Before the work; `atomic_path` makes sure after it.
-    prepared = _prepare(image, path)
+    prepared = _prepare(image, path, quality)
     with atomic_path(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(prepared.data)
         _check(temporary.read_bytes(), prepared)
     return prepared.as_released(path)
 
 
-def release_set(images: Sequence[ProductImage], paths: Sequence[Path], *, overwrite: bool = False) -> list[Released]:
+def release_set(
+    images: Sequence[ProductImage], paths: Sequence[Path], *, overwrite: bool = False, quality: int = QUALITY
+) -> list[Released]:
     """Releases pictures that belong together; a set that broke off (a full disk, say) is finished by the same call.
 
     A file that is there already and is, byte for byte, what would be written counts as released. Any other is refused
@@ -74,6 +79,7 @@ def release_set(images: Sequence[ProductImage], paths: Sequence[Path], *, overwr
         images: the pictures.
         paths: a file for each.
         overwrite: whether other files of these names may be replaced.
+        quality: see `release`.
 
     Raises:
         UsageError: see `release`.
@@ -84,13 +90,13 @@ def release_set(images: Sequence[ProductImage], paths: Sequence[Path], *, overwr
         with disk_errors(path):
             if overwrite or not path.is_file():
                 continue
-            prepared = _prepare(image, path)
+            prepared = _prepare(image, path, quality)
             if path.read_bytes() == prepared.data:
                 done[path] = prepared.as_released(path)
     if not overwrite:
         check_free(path for path in paths if path not in done)
     return [
-        done[path] if path in done else release(image, path, overwrite=overwrite)
+        done[path] if path in done else release(image, path, overwrite=overwrite, quality=quality)
         for image, path in zip(images, paths, strict=True)
     ]
 
@@ -132,7 +138,7 @@ class _Prepared:
         return Released(path=path, sha256=checksum, source_type=self.source_type, notes=tuple(self.notes))
 
 
-def _prepare(image: ProductImage, path: Path) -> _Prepared:
+def _prepare(image: ProductImage, path: Path, quality: int) -> _Prepared:
     """Labels and encodes a picture for a file of this name.
 
     Raises:
@@ -148,7 +154,7 @@ def _prepare(image: ProductImage, path: Path) -> _Prepared:
     labelled, source_type, notes = _labelled(image, kind)
     if kind == "JPEG" and image.has_alpha:
         notes.append("JPEG has no transparency; the picture was laid over white.")
-    return _Prepared(labelled, kind, encode(labelled, kind), source_type, notes)
+    return _Prepared(labelled, kind, encode(labelled, kind, quality), source_type, notes)
 
 
 def _labelled(image: ProductImage, kind: str) -> tuple[ProductImage, str | None, list[str]]:

@@ -1,0 +1,78 @@
+"""What the commands of the darkroom share: PHOTOS..., --out and how results are written; and how they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from packshot.cli.output import emit, json_option, quiet_option
+
+if TYPE_CHECKING:
+    from packshot.tasks.batch import BatchResult
+    from packshot.tasks.edit import Edit
+
+SHOWN = 10
+
+
+def photo_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command PHOTOS..., --out, --format, --quality, --overwrite, --quiet and --json."""
+    wrap = [
+        click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path)),
+        click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results."),
+        click.option(
+            "--format",
+            "format_",
+            type=click.Choice(["png", "jpeg", "webp"]),
+            help="Of the results; those with transparency are PNGs in any case. [the photo's own]",
+        ),
+        click.option("--quality", default=95, show_default=True, help="Of JPEG and WebP."),
+        click.option("--overwrite", is_flag=True, help="Replace files of the same names."),
+        quiet_option,
+        json_option,
+    ]
+    for decorate in reversed(wrap):
+        command = decorate(command)
+    return command
+
+
+def edit_and_tell(
+    edit: Edit,
+    photos: tuple[Path, ...],
+    out: Path,
+    format_: str | None,
+    quality: int,
+    overwrite: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Edits the photos, prints what became of them, and exits with 1 where one failed or was refused."""
+    from packshot.core.process import keep_freed_memory
+    from packshot.tasks.batch import BatchOptions, edit_photos
+
+    keep_freed_memory()
+    options = BatchOptions(format=format_, quality=quality, overwrite=overwrite, quiet=quiet or as_json)
+    result = edit_photos(list(photos), edit, out, options)
+    emit(result, as_json, lambda: _lines(result))
+    if result.counts["failed"] or result.counts["refused"]:
+        raise click.exceptions.Exit(1)
+
+
+def _lines(result: BatchResult) -> Iterator[str]:
+    counts = result.counts
+    again = f" ({counts['again']:,} of them before)" if counts["again"] else ""
+    yield f"{result.task}: {counts['done']:,} of {len(result.photos):,} photos done, in {result.out}{again}."
+    for status, words in (
+        ("review", "to look at, in {0}/review"),
+        ("refused", "refused, see {0}/refused"),
+        ("failed", "failed"),
+    ):
+        some = [p for p in result.photos if p.status == status]
+        if some:
+            yield f"{len(some):,} {words.format(result.out)}:"
+            yield from (f"  {p.photo}: {p.reason}" if status != "failed" else f"  {p.reason}" for p in some[:SHOWN])
+            if len(some) > SHOWN:
+                yield f"  and {len(some) - SHOWN:,} more; --json has them all."
+    yield from dict.fromkeys(note for p in result.photos for note in p.notes)

@@ -1,0 +1,105 @@
+"""The photos that a command names: files, folders and catalogues, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+
+from packshot.catalog.dataset import Catalog, open_catalog
+from packshot.catalog.options import IngestOptions
+from packshot.catalog.readers.folder import open_folder
+from packshot.core.errors import PackshotError, UsageError
+from packshot.core.files import disk_errors, sha256_file
+from packshot.images.decode import decode
+from packshot.images.picture import ProductImage
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo, not yet read.
+
+    Attributes:
+        name: what to call it: the path as the user would write it, or "catalogue: photo".
+        stem: where its result goes below the folder of results, without an ending.
+        path: its file; None where it lies in a catalogue.
+        checksum: reads it and returns its SHA-256.
+        read: decodes it.
+    """
+
+    name: str
+    stem: PurePosixPath
+    path: Path | None
+    checksum: Callable[[], str]
+    read: Callable[[], ProductImage]
+
+
+def find_photos(given: Iterable[Path], leave_out: Path) -> Iterator[Photo]:
+    """Yields the photos of files, folders (with the folders in them) and catalogues, in a fixed order.
+
+    A catalogue gives all of its photos, as it stores them (by default at most 1,024 px): what it excludes, it excludes
+    from training.
+
+    Args:
+        given: what the user named.
+        leave_out: a folder that is not looked into: results lie there.
+
+    Raises:
+        UsageError: nothing was named, or there is no such file or folder.
+        PackshotError: a folder may not be read, or a catalogue is damaged.
+    """
+    given = list(given)
+    if not given:
+        raise UsageError("Name at least one photo, folder of photos or catalogue.")
+    for path in given:
+        with disk_errors(path):
+            if not path.exists():
+                raise UsageError(f"There is no file or folder {path}.")
+    for path in given:
+        if (path / "catalog.json").is_file():
+            yield from _of_catalog(open_catalog(path))
+        elif path.is_dir():
+            yield from _of_folder(path, leave_out)
+        else:
+            yield _of_file(str(path), path, PurePosixPath(path.stem))
+
+
+def _of_file(name: str, path: Path, stem: PurePosixPath) -> Photo:
+    return Photo(name, stem, path, lambda: sha256_file(path), lambda: decode(path))
+
+
+def _of_folder(folder: Path, leave_out: Path) -> Iterator[Photo]:
+    for record in open_folder(folder, IngestOptions(), leave_out).records:
+        stem, name = PurePosixPath(record.key).with_suffix(""), f"{folder / record.key}"
+        if record.path is None:
+            refuse = _refusal(f"{name} {record.problem}.")
+            yield Photo(name, stem, None, refuse, refuse)
+        else:
+            yield _of_file(name, Path(record.path), stem)
+
+
+def _of_catalog(catalog: Catalog) -> Iterator[Photo]:
+    table = catalog.manifest(["photo_id", "key"])
+    for photo_id, key in zip(table["photo_id"].to_pylist(), table["key"].to_pylist(), strict=True):
+        yield _of_row(catalog, photo_id, key)
+
+
+def _of_row(catalog: Catalog, photo_id: str, key: str) -> Photo:
+    # A key may be anything that a list's row held; a result has to lie below the folder of results.
+    parts = [part for part in PurePosixPath(key).parts if part not in ("/", "..", ".")]
+    stem = PurePosixPath(*parts).with_suffix("") if parts else PurePosixPath(photo_id)
+
+    def checksum() -> str:
+        pixels = catalog.read(photo_id).pixels
+        return sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+
+    return Photo(f"{catalog.path}: {key}", stem, None, checksum, lambda: catalog.read(photo_id))
+
+
+def _refusal(sentence: str) -> Callable[[], NoReturn]:
+    def refuse() -> NoReturn:
+        raise PackshotError(sentence)
+
+    return refuse
