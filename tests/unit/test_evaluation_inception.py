@@ -53,8 +53,8 @@ def weights() -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def file(weights: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("inception") / "pt_inception.pth"
-    torch.save(weights, path)
+    path = tmp_path_factory.mktemp("inception") / "inception.safetensors"
+    safetensors.torch.save_file(weights, path)
     return path
 
 
@@ -89,20 +89,29 @@ def test_mean_pooling_leaves_the_padding_out_and_the_last_block_takes_the_maximu
         torch.testing.assert_close(got, expected)
 
 
-def test_pth_without_or_with_counters_and_safetensors_are_the_same(
-    file: Path, weights: dict[str, Tensor], tmp_path: Path
+def test_the_published_pth_and_safetensors_are_the_same(
+    file: Path, weights: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = drawn(2, 1, 28)[0]
-    expected = load_inception(file).features(images)
+    expected = load_inception(file)
+    assert "not the published .pth file" in expected.source
+    assert hashlib.sha256(file.read_bytes()).hexdigest()[:8] in expected.protocol
     full = InceptionV3()
     full.load_state_dict(weights, strict=False)
-    torch.save(full.state_dict(), tmp_path / "counters.pth")
-    safetensors.torch.save_file(weights, tmp_path / "same.safetensors")
-    for name in ("counters.pth", "same.safetensors"):
+    for name, tensors in (("plain.pth", weights), ("counters.pth", full.state_dict())):
+        torch.save(tensors, tmp_path / name)
+        with pytest.raises(PackshotError, match="is not the published"):
+            load_inception(tmp_path / name)
+        publish(tmp_path / name, monkeypatch)
         net = load_inception(tmp_path / name)
-        np.testing.assert_array_equal(net.features(images), expected)
-        assert "not the published .pth file" in net.source
-        assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()[:8] in net.protocol
+        np.testing.assert_array_equal(net.features(images), expected.features(images))
+        assert "not the published" not in net.source
+
+
+def publish(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes a file for the published one, which is in no package."""
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr("packshot.models.features.inception.PUBLISHED_SHA256", checksum[:8])
 
 
 def test_figures_are_named_fid(file: Path) -> None:
@@ -144,6 +153,9 @@ def test_hostile_and_wrong_files_are_refused(
     torch.save({n: t for n, t in weights.items() if n != "fc.bias"}, tmp_path / "less.pth")
     torch.save({**weights, "fc.bias": torch.zeros(1000)}, tmp_path / "shape.pth")
     for path in sorted(tmp_path.glob("*.*")):
+        with pytest.raises(PackshotError, match=path.name):
+            load_inception(path)
+        publish(path, monkeypatch)
         with pytest.raises(PackshotError, match=path.name):
             load_inception(path)
     assert not (tmp_path / "evil").exists()

@@ -29,6 +29,7 @@ FEATURES = 2048
 CLASSES = 1008
 NORM_EPS = 1e-3
 PUBLISHED_SHA256 = "6726825d"
+NOT_PUBLISHED = ", not the published .pth file"
 
 
 class Conv(NamedTuple):
@@ -228,11 +229,15 @@ class _Weights:
     tensors: dict[str, Tensor]
     sha256: str
 
+    @property
+    def published(self) -> bool:
+        return self.sha256.startswith(PUBLISHED_SHA256)
+
 
 def load_inception(path: Path) -> FeatureNet:
-    """Loads the net with the user's weights, a `.pth` state dict or the same tensors as safetensors.
+    """Loads the net with the user's weights: the published `.pth`, known by its checksum, or tensors as safetensors.
 
-    No code in the file is run. The figures name the file by its checksum.
+    A `.pth` is a pickle: no other one is opened. The figures name the file by its checksum.
 
     Raises:
         PackshotError: the file is missing, or is not a file of these weights.
@@ -253,7 +258,6 @@ def load_inception(path: Path) -> FeatureNet:
     floats = {name: tensor.to(torch.float32) for name, tensor in given.items()}
     network.load_state_dict({**floats, **dict.fromkeys(counters, torch.zeros((), dtype=torch.int64))}, assign=True)
     network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    published = weights.sha256.startswith(PUBLISHED_SHA256)
     return FeatureNet(
         name="inception",
         distance="fid",
@@ -262,7 +266,7 @@ def load_inception(path: Path) -> FeatureNet:
         input_range=(-1.0, 1.0),
         protocol=f"inception-bilinear299-{weights.sha256[:8]}-v1",
         licence="Apache-2.0",
-        source=f"{path.name}, SHA-256 {weights.sha256[:8]}{'' if published else ', not the published .pth file'}",
+        source=f"{path.name}, SHA-256 {weights.sha256[:8]}" + ("" if weights.published else NOT_PUBLISHED),
         prepare=prepare,
         module=network,
     )
@@ -275,13 +279,17 @@ def _shape(tensors: dict[str, Tensor], name: str) -> torch.Size | None:
 def _read(path: Path) -> _Weights:
     with disk_errors(path):
         data = path.read_bytes()
+    sha256 = hashlib.sha256(data).hexdigest()
+    pth = path.suffix != ".safetensors"
+    if pth and not sha256.startswith(PUBLISHED_SHA256):
+        raise PackshotError(
+            f"{path} is not the published pt_inception-2015-12-05-{PUBLISHED_SHA256}.pth; other weights are read from "
+            "safetensors alone, which cannot hold code."
+        )
     try:
-        if path.suffix == ".safetensors":
-            tensors = safetensors.torch.load(data)
-        else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = torch.load(path, map_location="cpu", weights_only=True) if pth else safetensors.torch.load(data)
     except Exception as e:  # The two readers raise a dozen kinds for what is one mistake here.
-        raise PackshotError(f"{path} cannot be read as weights ({type(e).__name__}); give a .pth state dict.") from e
+        raise PackshotError(f"{path} cannot be read as weights ({type(e).__name__}); bring the file anew.") from e
     if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
         raise PackshotError(f"{path} is not a state dict of tensors; give pt_inception-2015-12-05-6726825d.pth.")
-    return _Weights(tensors, hashlib.sha256(data).hexdigest())
+    return _Weights(tensors, sha256)
