@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 import packshot
-from packshot.cli import advise, catalog, evaluate, explain, export, generate, search, train
+from packshot.cli import advise, catalog, check, evaluate, explain, export, generate, search, train
 from packshot.core.errors import PackshotError, suggest
 from packshot.core.process import wait_without_spinning
 
@@ -49,6 +49,7 @@ cli.add_command(evaluate.evaluate)
 cli.add_command(evaluate.report)
 cli.add_command(explain.explain)
 cli.add_command(export.export)
+cli.add_command(check.check)
 cli.add_command(train.models)
 
 

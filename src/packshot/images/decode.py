@@ -99,8 +99,8 @@ def decode(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS, at_least: i
     Returns:
         The picture; its history starts with the operation "decode", whose params are `name` (of the file, or None),
         `format`, `mode` (the file's own), `size` ([width, height] upright, before any reduction), `orientation`
-        (EXIF 1 to 8), `reduced` (1, 2, 4 or 8), `source_type` (IPTC term that the file's XMP carries, or None) and
-        `notes` (sentences).
+        (EXIF 1 to 8), `reduced` (1, 2, 4 or 8), `icc` ("srgb"; "other": not kept; None: the file has no profile),
+        `source_type` (IPTC term that the file's XMP carries, or None) and `notes` (sentences).
 
     Raises:
         BadPicture: missing, empty, too large, cut short, damaged, or not a picture at all.
@@ -289,6 +289,7 @@ def _decode(data: bytes, kind: str, path: Path | None, limits: Limits, at_least:
         "size": [width, height],
         "orientation": orientation,
         "reduced": reduced,
+        "icc": ("srgb" if icc else "other") if im.info.get("icc_profile") else None,
         "source_type": xmp.source_type(packet) if packet else None,
         "notes": notes,
     }

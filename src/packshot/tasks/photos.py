@@ -36,7 +36,7 @@ class Photo:
     read: Callable[[], ProductImage]
 
 
-def find_photos(given: Iterable[Path], leave_out: Path) -> Iterator[Photo]:
+def find_photos(given: Iterable[Path], leave_out: Path | None = None) -> Iterator[Photo]:
     """Yields the photos of files, folders (with the folders in them) and catalogues, in a fixed order.
 
     A catalogue gives all of its photos, as it stores them (by default at most 1,024 px): what it excludes, it excludes
@@ -70,7 +70,7 @@ def _of_file(name: str, path: Path, stem: PurePosixPath) -> Photo:
     return Photo(name, stem, path, lambda: sha256_file(path), lambda: decode(path))
 
 
-def _of_folder(folder: Path, leave_out: Path) -> Iterator[Photo]:
+def _of_folder(folder: Path, leave_out: Path | None) -> Iterator[Photo]:
     for record in open_folder(folder, IngestOptions(), leave_out).records:
         stem, name = PurePosixPath(record.key).with_suffix(""), f"{folder / record.key}"
         if record.path is None:

@@ -1,0 +1,290 @@
+"""Product proof: what an edit did to the product's pixels, measured, held against limits, and shown.
+
+The product region is what the product covers wholly (its matte is 255), in the frame of the result. What is compared
+with it is the photo as it came in; where the product was moved or scaled, the photo moved and scaled likewise, by whole
+pixels or with Lanczos.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from packshot.core.shapes import check_shape
+from packshot.images.compare import edge_agreement, lightness, ssim
+from packshot.images.filters import Bools
+from packshot.images.lab import delta_e
+from packshot.images.picture import Metadata, Operation, ProductImage, combined_history
+from packshot.images.placing import Box, Placement, box_of
+from packshot.images.resize import Pixels, flatten
+
+HEAT_TOP = 10.0
+"""The CIEDE2000 difference that a heat map shows as its hottest colour."""
+HEAT = np.array([[255, 236, 120], [255, 150, 30], [220, 30, 40], [120, 0, 110]], np.float32)
+"""The colours of a heat map, from a difference that can just be seen to `HEAT_TOP`."""
+SEEN = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What an edit may do to the product; None and False: no limit.
+
+    Attributes:
+        identical: every pixel of the product region has to be the photo's own.
+        identical_outside: so has every pixel outside the edit's mask.
+        delta_e_max: the largest CIEDE2000 difference.
+        delta_e_p99: its 99th percentile.
+        ssim: the least structural similarity.
+        edge_agreement: the least F1 score of the edges.
+    """
+
+    identical: bool = False
+    identical_outside: bool = False
+    delta_e_max: float | None = None
+    delta_e_p99: float | None = None
+    ssim: float | None = None
+    edge_agreement: float | None = None
+
+
+UNTOUCHED = Limits(identical=True)
+"""Backdrops and extensions: no pixel of the product changes."""
+SCALED = Limits(delta_e_max=6.0, delta_e_p99=1.0, ssim=0.99, edge_agreement=0.98)
+"""The product was scaled and nothing else: against the photo scaled by Lanczos."""
+MASKED = Limits(identical_outside=True)
+"""Repairs: no pixel outside the mask changes."""
+FAITHFUL = Limits(delta_e_p99=3.0)
+"""Enhancement: against the photo scaled by Lanczos."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What was measured in the product region.
+
+    Attributes:
+        compared: what with what, in words.
+        pixels: size of the product region.
+        bit_identical: whether all pixels of the product region are the photo's own; None: it is empty.
+        bit_identical_outside: whether all pixels outside the edit's mask are; None: the edit declared no mask.
+        delta_e_max: largest CIEDE2000 difference; None, as the next ones: the product region is empty.
+        delta_e_p99: its 99th percentile.
+        ssim: mean structural similarity of the lightness.
+        edge_agreement: F1 score of the edges (`packshot.images.compare.edge_agreement`).
+        limits: what was allowed.
+        broken: the limits that do not hold, in words.
+        passed: whether all of them hold.
+    """
+
+    compared: str
+    pixels: int
+    bit_identical: bool | None
+    bit_identical_outside: bool | None
+    delta_e_max: float | None
+    delta_e_p99: float | None
+    ssim: float | None
+    edge_agreement: float | None
+    limits: Limits
+    broken: tuple[str, ...] = field(init=False)
+    passed: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        broken = tuple(_broken(self))
+        object.__setattr__(self, "broken", broken)
+        object.__setattr__(self, "passed", not broken)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns it as JSON values."""
+        return {**asdict(self), "broken": list(self.broken)}
+
+
+class Proof(NamedTuple):
+    """A receipt as a task hands it on.
+
+    Attributes:
+        receipt: as JSON values.
+        refused: why the result may not leave; None: it may.
+        beside: the heat map, under the name "heat", where the result is refused; else nothing.
+    """
+
+    receipt: dict[str, Any]
+    refused: str | None
+    beside: dict[str, ProductImage]
+
+
+def prove(
+    before: ProductImage,
+    after: ProductImage,
+    product: Bools | Pixels | None = None,
+    *,
+    limits: Limits,
+    mask: Bools | None = None,
+    placement: Placement | None = None,
+) -> Proof:
+    """Compares the product before and after an edit, and says whether the result may leave.
+
+    Args:
+        before: see `compare_product`; so are `after`, `product`, `limits`, `mask` and `placement`.
+    """
+    receipt = compare_product(before, after, product, limits=limits, mask=mask, placement=placement)
+    if receipt.passed:
+        return Proof(receipt.as_json(), None, {})
+    reason = f"The product is not what it was: {'; '.join(receipt.broken)}."
+    return Proof(receipt.as_json(), reason, {"heat": heat_map(before, after, placement=placement)})
+
+
+def compare_product(
+    before: ProductImage,
+    after: ProductImage,
+    product: Bools | Pixels | None = None,
+    *,
+    limits: Limits,
+    mask: Bools | None = None,
+    placement: Placement | None = None,
+) -> Receipt:
+    """Measures what an edit did to the product.
+
+    Args:
+        before: the photo as it came in.
+        after: the result.
+        product: [H, W] in the frame of the result, bool, or a matte of which 255 counts; None: the whole picture.
+        limits: what is allowed.
+        mask: bool [H, W] in the frame of the result, what the edit was to repaint; None: it declared nothing.
+        placement: where the photo lies in the result; None: where it was, or, where the result has another size,
+            scaled to it. What the photo does not reach belongs to no region.
+
+    Raises:
+        ValueError: a region of another size than the result.
+    """
+    rows, columns = after.height, after.width
+    reference, there = _reference(before, after, placement)
+    compared = _words(before, after, placement)
+    if product is None:
+        region = there.copy()
+    else:
+        check_shape("product", product, rows, columns)
+        region = there & (product.view(np.bool_) if product.dtype == np.bool_ else product == 255)
+    a, b = _rgba(reference), _rgba(after.pixels)
+    outside = None
+    if mask is not None:
+        check_shape("mask", mask, rows, columns)
+        outside = not ((a != b).any(axis=2) & ~mask & there).any()
+    if not region.any():
+        return Receipt(
+            compared=f"{compared}; no pixel is wholly the product's",
+            pixels=0,
+            bit_identical=None,
+            bit_identical_outside=outside,
+            delta_e_max=None,
+            delta_e_p99=None,
+            ssim=None,
+            edge_agreement=None,
+            limits=limits,
+        )
+    near = _grown(box_of(region), rows, columns)
+    at = slice(near.top, near.bottom), slice(near.left, near.right)
+    return _measured(a[at], b[at], region[at], compared, outside, limits)
+
+
+def heat_map(before: ProductImage, after: ProductImage, *, placement: Placement | None = None) -> ProductImage:
+    """Returns a picture of where the result differs from the photo: yellow just visibly, red and violet strongly.
+
+    The result lies beneath it, pale and grey.
+
+    Args:
+        before: see `compare_product`; so are `after` and `placement`.
+    """
+    reference, there = _reference(before, after, placement)
+    one, other = flatten(_rgba(reference)), flatten(_rgba(after.pixels))
+    difference = np.where(there, delta_e(one, other), 0)
+    grey = 150 + lightness(other)[..., None] * np.float32(0.35)
+    steps = np.clip(difference / HEAT_TOP, 0, 1) * (len(HEAT) - 1)
+    low = np.minimum(steps.astype(np.int64), len(HEAT) - 2)
+    part = (steps - low)[..., None]
+    hot = HEAT[low] * (1 - part) + HEAT[low + 1] * part
+    weight = np.clip(difference / SEEN - 1, 0, 1)[..., None]
+    pixels = (grey * (1 - weight) + hot * weight + 0.5).astype(np.uint8)
+    operation = Operation("heat_map", "classical", {"delta_e_top": HEAT_TOP})
+    return ProductImage(pixels, Metadata(), (*combined_history([before, after]), operation))
+
+
+def _measured(a: Pixels, b: Pixels, region: Bools, compared: str, outside: bool | None, limits: Limits) -> Receipt:
+    identical = not ((a != b).any(axis=2) & region).any()
+    # Outside the region the photo stands in for the result, so that no window sees more than the product.
+    one = flatten(a)
+    other = np.where(region[..., None], flatten(b), one)
+    x, y = lightness(one), lightness(other)
+    difference = np.zeros(1, np.float32) if identical else delta_e(one[region], other[region])
+    return Receipt(
+        compared=compared,
+        pixels=int(np.count_nonzero(region)),
+        bit_identical=identical,
+        bit_identical_outside=outside,
+        delta_e_max=round(float(difference.max()), 4),
+        delta_e_p99=round(float(np.percentile(difference, 99)), 4),
+        ssim=1.0 if identical else round(ssim(x, y, region), 6),
+        edge_agreement=1.0 if identical else round(edge_agreement(x, y, region), 6),
+        limits=limits,
+    )
+
+
+def _broken(receipt: Receipt) -> list[str]:
+    limits = receipt.limits
+    broken = []
+    if limits.identical and receipt.bit_identical is False:
+        broken.append("pixels of it changed, and none may")
+    if limits.identical_outside and not receipt.bit_identical_outside:
+        broken.append("pixels outside the mask changed, and none may")
+    most = (
+        ("the largest CIEDE2000 difference", receipt.delta_e_max, limits.delta_e_max),
+        ("the 99th percentile of the CIEDE2000 difference", receipt.delta_e_p99, limits.delta_e_p99),
+    )
+    least = (
+        ("SSIM", receipt.ssim, limits.ssim),
+        ("the agreement of the edges", receipt.edge_agreement, limits.edge_agreement),
+    )
+    for name, value, limit in most:
+        if value is not None and limit is not None and value > limit:
+            broken.append(f"{name} is {value:.2f}, and {limit:g} is the most")
+    for name, value, limit in least:
+        if value is not None and limit is not None and value < limit:
+            broken.append(f"{name} is {value:.3f}, and {limit:g} is the least")
+    return broken
+
+
+def _reference(before: ProductImage, after: ProductImage, placement: Placement | None) -> tuple[Pixels, Bools]:
+    """Returns the photo in the frame of the result, and where in the frame it lies."""
+    there = np.ones((after.height, after.width), np.bool_)
+    if placement is None and (before.height, before.width) == (after.height, after.width):
+        return before.pixels, there
+    if placement is None:
+        from packshot.images.resize import resize
+
+        return resize(before.pixels, after.height, after.width), there
+    check_shape("after", after.pixels, placement.height, placement.width, after.pixels.shape[2])
+    at = placement.covered(before.height, before.width)
+    there[:] = False
+    there[at.top : at.bottom, at.left : at.right] = True
+    return placement.apply(before.pixels), there
+
+
+def _words(before: ProductImage, after: ProductImage, placement: Placement | None) -> str:
+    if placement is None:
+        if (before.height, before.width) == (after.height, after.width):
+            return "the photo"
+        return f"the photo scaled by Lanczos to {after.width} x {after.height}"
+    moved = f"moved by {placement.left:+d}, {placement.top:+d}" if placement.left or placement.top else ""
+    scaled = f"scaled by Lanczos x {placement.scale:.4f}" if placement.scale != 1 else ""
+    return " ".join(["the photo", *filter(None, [" and ".join(filter(None, [scaled, moved]))])])
+
+
+def _rgba(pixels: Pixels) -> Pixels:
+    if pixels.shape[2] == 4:
+        return pixels
+    opaque: npt.NDArray[np.uint8] = np.full((*pixels.shape[:2], 1), 255, np.uint8)
+    return np.concatenate([pixels, opaque], axis=2)
+
+
+def _grown(box: Box, height: int, width: int, by: int = 8) -> Box:
+    return Box(max(0, box.top - by), max(0, box.left - by), min(height, box.bottom + by), min(width, box.right + by))
