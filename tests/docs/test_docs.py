@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
+from PIL import Image
 
 from packshot.cli.main import cli
 from tests.integration.conftest import INGEST, run_cli, source  # noqa: F401 - a fixture
@@ -71,21 +73,36 @@ def test_the_chinese_readme_has_the_same_commands_links_and_figures() -> None:
     assert links[0] == links[1]
 
 
+def write_photo(path: Path, colour: tuple[int, int, int]) -> None:
+    """A round product with a highlight on a light, slightly noisy ground."""
+    y, x = np.mgrid[0:160, 0:120]
+    pixels = np.random.default_rng(1).normal(0, 3, (160, 120, 3)) + 205 + 0.1 * x[..., None]
+    inside = ((y - 80) / 55) ** 2 + ((x - 60) / 42) ** 2 < 1
+    shine = 60 * np.exp(-((y - 60) ** 2 + (x - 50) ** 2) / 400)
+    pixels[inside] = np.array(colour) + shine[inside][:, None]
+    path.parent.mkdir(parents=True)
+    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path, quality=92)
+
+
 def test_readme_road_runs(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     """Every command of the README, in order, on a small catalogue and with small budgets."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(source, "data/fashion-mnist")
+    for name, colour in (("hats", (150, 30, 40)), ("bags", (30, 60, 120))):
+        write_photo(Path("photos") / name / "one.jpg", colour)
     small = {"150s": "1kimg", "300s": "1.2kimg", "5000": "60"}
     text = (ROOT / "README.md").read_text()
     for line in commands(text):
         words = [small.get(w, w) for w in shlex.split(line)[1:]]
-        if not line.startswith("packshot ") or words[:2] == ["data", "fetch"] or "photos" in words:
+        if not line.startswith("packshot ") or words[:2] == ["data", "fetch"]:
             continue
-        if words[0] == "ingest":
+        if words[0] == "ingest" and "photos" not in words:
             words += INGEST
         if words[0] == "evaluate":
             words += ["--n", "60"]
         run_cli(*words)
+    made = ["listing", "cut", "warm", "large", "repaired", "tall", "styled"]
+    assert {folder: len(list(Path(folder).rglob("one.*"))) for folder in made} == dict.fromkeys(made, 2)
     assert len(list(Path("pictures").glob("ankle-boot-7-*.png"))) == 16
     for block in blocks(text, "python"):
         exec(compile(block, "README.md", "exec"), {})

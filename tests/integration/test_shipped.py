@@ -1,6 +1,7 @@
 """The generators that come with the package: they make pictures at once, and say what they are."""
 
 import json
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from packshot.core.runs import SHIPPED, RunFolder, shipped_names
 from packshot.evaluation.report import write_report
 from packshot.evaluation.run import evaluate_run
 from packshot.models.weights import load_tensors
+from packshot.tasks.check import check_pictures
 from packshot.tasks.create import CreateRequest, create
 from packshot.tasks.explain import explain
 from packshot.tasks.trained import load_run_generator
@@ -34,6 +36,23 @@ def test_pictures_without_training(name: str, tmp_path: Path) -> None:
     assert all(p.std() > 5 for p in pixels)  # Not a blank.
     assert not np.array_equal(pixels[0], pixels[1])
     assert made.source_type == "trainedAlgorithmicMedia"
+
+
+def test_small_pictures_are_enlarged_to_the_size_that_a_channel_takes(tmp_path: Path) -> None:
+    request = CreateRequest(run=Path("fashion-32"), out=tmp_path / "large", n=2, size=500, labels=("bag",))
+    small = create(CreateRequest(run=Path("fashion-32"), out=tmp_path / "small", n=2, labels=("bag",)))
+    large = create(request)
+    assert large.source_type == "trainedAlgorithmicMedia"
+    for one, other in zip(small.pictures, large.pictures, strict=True):
+        plain = Image.open(one).resize((500, 500), Image.Resampling.LANCZOS)
+        pixels = np.asarray(Image.open(other)).astype(int)
+        assert pixels.shape == (500, 500, 3)
+        assert 0 < np.abs(pixels - np.asarray(plain)).mean() < 8  # The same picture, by more than resizing.
+    checked = check_pictures(large.pictures, "google-merchant", on=date(2027, 1, 31), quiet=True)
+    status = {f.rule: f.status for p in checked.pictures for f in p.findings}
+    assert (status["size-2027"], status["label"]) == ("pass", "pass")
+    with pytest.raises(UsageError, match="--size is 0"):
+        create(CreateRequest(run=Path("fashion-32"), out=tmp_path, size=0))
 
 
 @pytest.mark.parametrize("name", shipped_names())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from packshot.cli.output import emit, json_option, quiet_option
+from packshot.cli.output import emit, json_option, printable, quiet_option
 
 if TYPE_CHECKING:
     from packshot.tasks.check import CheckedPicture, CheckResult
@@ -53,10 +53,10 @@ def _lines(result: CheckResult) -> Iterator[str]:
 
 def _of(picture: CheckedPicture) -> Iterator[str]:
     if picture.problem:
-        yield f"{picture.picture}: {picture.problem}"
+        yield printable(f"{picture.picture}: {picture.problem}")
     said = [f for f in picture.findings if f.status in ("fail", "advice")]
     if said:
-        yield f"{picture.picture} {'passes' if picture.passed else 'fails'}:"
+        yield printable(f"{picture.picture} {'passes' if picture.passed else 'fails'}:")
     for f in said:
         doubt = "" if f.confidence == "confirmed" else f" [{f.confidence}: {f.source}]"
         yield f"  {'broken' if f.status == 'fail' else 'advice'}: {f.text} Seen: {f.seen}.{doubt}"

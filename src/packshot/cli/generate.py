@@ -15,7 +15,7 @@ def foundation_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--accelerator", type=click.Choice(["auto", "cpu", "cuda"]), help="Pipelines: what to run on."),
         click.option("--negative", metavar="TEXT", help="Pipelines: what the pictures shall not show."),
-        click.option("--size", type=int, help="Pipelines: longer side in pixels. [the pipeline's own]"),
+        click.option("--size", type=int, help="Longer side in pixels: small pictures are enlarged. [the model's own]"),
         click.option("--guidance", type=float, help="Pipelines: how closely to follow the text. [the pipeline's own]"),
         click.option("--steps", type=int, help="Pipelines: steps of denoising. [20]"),
         click.option(
@@ -140,8 +140,9 @@ def create(
             attributes=named_values(attributes),
             text=text,
             text_model=text_model,
+            size=size,
             foundation=FoundationOptions(
-                mask=mask, steps=steps, guidance=guidance, size=size, negative=negative, accelerator=accelerator
+                mask=mask, steps=steps, guidance=guidance, negative=negative, accelerator=accelerator
             ),
         )
     )

@@ -1,13 +1,32 @@
 """`packshot`: the command group, and how results and errors leave it."""
 
-import json
+import io
 import sys
 from collections.abc import Sequence
 
 import click
 
 import packshot
-from packshot.cli import advise, catalog, check, evaluate, explain, export, generate, search, train
+from packshot.cli import (
+    advise,
+    anonymise,
+    backdrop,
+    catalog,
+    check,
+    cutout,
+    enhance,
+    evaluate,
+    explain,
+    export,
+    extend,
+    generate,
+    repair,
+    restyle,
+    search,
+    shoot,
+    train,
+)
+from packshot.cli.output import to_json
 from packshot.core.errors import PackshotError, suggest
 from packshot.core.process import wait_without_spinning
 
@@ -49,6 +68,14 @@ cli.add_command(evaluate.evaluate)
 cli.add_command(evaluate.report)
 cli.add_command(explain.explain)
 cli.add_command(export.export)
+cli.add_command(cutout.cutout)
+cli.add_command(backdrop.backdrop)
+cli.add_command(extend.extend)
+cli.add_command(enhance.enhance)
+cli.add_command(repair.repair)
+cli.add_command(restyle.restyle)
+cli.add_command(anonymise.anonymise)
+cli.add_command(shoot.shoot)
 cli.add_command(check.check)
 cli.add_command(train.models)
 
@@ -58,8 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     wait_without_spinning()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # As stderr has it: a name may be no text.
     try:
-        cli.main(args=words, prog_name="packshot", standalone_mode=False, obj=words)
+        code = cli.main(args=words, prog_name="packshot", standalone_mode=False, obj=words)
+        if code:  # Without its standalone mode, click returns the code of an Exit instead of raising it.
+            sys.exit(code)
     except PackshotError as e:
         _fail(str(e), e.exit_code, as_json)
     except click.exceptions.Abort:
@@ -80,5 +111,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _fail(message: str, exit_code: int, as_json: bool) -> None:
     print(f"packshot: {message}", file=sys.stderr)
     if as_json:
-        print(json.dumps({"error": message, "exit_code": exit_code}, ensure_ascii=False))
+        print(to_json({"error": message, "exit_code": exit_code}))
     sys.exit(exit_code)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,25 @@ def emit(result: Any, as_json: bool, lines: Callable[[], Iterable[str]]) -> None
         value = (
             dataclasses.asdict(result) if dataclasses.is_dataclass(result) and not isinstance(result, type) else result
         )
-        click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+        click.echo(to_json(value))
     else:
         for line in lines():
             click.echo(line)
+
+
+def to_json(value: Any) -> str:
+    """Returns a value as one line of JSON that stdout's encoding can hold."""
+    text = json.dumps(value, default=_plain, ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:  # A terminal of another alphabet, or a file's name that is no text.
+        return json.dumps(value, default=_plain)
+    return text
+
+
+def printable(text: str) -> str:
+    """Returns text for a terminal: a file's name may hold line breaks, control sequences and what is no text."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from packshot.cli.output import emit, json_option, quiet_option
+from packshot.cli.output import emit, json_option, printable, quiet_option
+from packshot.core.errors import PackshotError
 
 if TYPE_CHECKING:
     from packshot.tasks.batch import BatchResult
@@ -47,17 +48,53 @@ def edit_and_tell(
     overwrite: bool,
     quiet: bool,
     as_json: bool,
+    sheet: bool = False,
 ) -> None:
-    """Edits the photos, prints what became of them, and exits with 1 where one failed or was refused."""
+    """Edits the photos, prints what became of them, and exits with 1 where one failed or was refused.
+
+    With `sheet`, photos and results side by side go to OUT-before-after.png, made anew each time.
+    """
     from packshot.core.process import keep_freed_memory
     from packshot.tasks.batch import BatchOptions, edit_photos
 
     keep_freed_memory()
     options = BatchOptions(format=format_, quality=quality, overwrite=overwrite, quiet=quiet or as_json)
     result = edit_photos(list(photos), edit, out, options)
+    shown = not sheet or _write_sheet(list(photos), result)
     emit(result, as_json, lambda: _lines(result))
-    if result.counts["failed"] or result.counts["refused"]:
+    if result.counts["failed"] or result.counts["refused"] or not shown:
         raise click.exceptions.Exit(1)
+
+
+def plan_and_tell(edit: Edit, photos: tuple[Path, ...], out: Path, as_json: bool) -> None:
+    """Prints what the command would do, how long it would take and how much memory."""
+    from packshot.tasks.batch import plan_photos
+
+    plan = plan_photos(list(photos), edit, out)
+
+    def lines() -> Iterator[str]:
+        yield f"{plan.photos:,} photos, each: {', '.join(plan.steps)}."
+        if plan.seconds_each is None or plan.seconds is None:
+            yield "How long that takes cannot be told: none of the photos that were tried could be edited."
+        else:
+            yield (
+                f"About {plan.seconds_each:.1f} s a photo, {plan.seconds / 60:,.1f} min in all (measured on "
+                f"{plan.sampled}); memory up to {plan.memory_mib:,.0f} MiB. Nothing was written."
+            )
+
+    emit(plan, as_json, lines)
+
+
+def _write_sheet(photos: list[Path], result: BatchResult) -> bool:
+    """Writes the sheet; where that fails, says why: the photos are done all the same."""
+    from packshot.tasks.before_after import write_before_after
+
+    try:
+        write_before_after(photos, result)
+    except PackshotError as e:
+        click.echo(f"packshot: There is no sheet of before and after: {e}", err=True)
+        return False
+    return True
 
 
 def _lines(result: BatchResult) -> Iterator[str]:
@@ -72,7 +109,8 @@ def _lines(result: BatchResult) -> Iterator[str]:
         some = [p for p in result.photos if p.status == status]
         if some:
             yield f"{len(some):,} {words.format(result.out)}:"
-            yield from (f"  {p.photo}: {p.reason}" if status != "failed" else f"  {p.reason}" for p in some[:SHOWN])
+            for p in some[:SHOWN]:
+                yield printable(f"  {p.reason}" if status == "failed" else f"  {p.photo}: {p.reason}")
             if len(some) > SHOWN:
                 yield f"  and {len(some) - SHOWN:,} more; --json has them all."
     yield from dict.fromkeys(note for p in result.photos for note in p.notes)

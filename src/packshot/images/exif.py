@@ -39,8 +39,14 @@ KEPT_TAGS = frozenset(
         *range(0x9C9B, 0x9CA0),  # XPTitle, XPComment, XPAuthor, XPKeywords, XPSubject
     }
 )
-# MakerNote holds offsets that break when EXIF is written anew, and often the place; the sizes are stale after a crop.
-DROPPED_EXIF_TAGS = frozenset({0x927C, 0xA002, 0xA003, 0xA005})  # MakerNote, PixelXDimension, PixelYDimension, Interop
+MAKER_NOTE = 0x927C
+# MakerNote holds offsets that break when EXIF is written anew, and often the place; PixelXDimension, PixelYDimension
+# and Interop are stale after a crop.
+DROPPED_EXIF_TAGS = frozenset({MAKER_NOTE, 0xA002, 0xA003, 0xA005})
+
+# What tells whose camera it was: one number ties all photos of a camera together (EXIF 2.32, table 8).
+SERIALS = {0xA420: "ImageUniqueID", 0xA430: "CameraOwnerName", 0xA431: "BodySerialNumber", 0xA435: "LensSerialNumber"}
+AUTHORS = {0x013B: "Artist", 0x9C9D: "XPAuthor", 0xA437: "Photographer", 0xA438: "ImageEditor"}
 
 
 def upright(exif: bytes) -> tuple[int, bytes]:
@@ -110,6 +116,29 @@ def clean(exif: bytes, dpi: tuple[float, float] | None = None) -> bytes | None:
         return None
 
 
+def anonymous(exif: bytes, *, authors: bool = False) -> tuple[bytes | None, list[str]]:
+    """Returns what `clean` returns without serial numbers and the owner's name, and the names of all that was private.
+
+    Args:
+        exif: EXIF as a file carried it.
+        authors: leave out who made the photo, too.
+    """
+    from PIL import ExifTags, Image
+
+    old, unwanted = Image.Exif(), SERIALS | (AUTHORS if authors else {})
+    try:
+        with quiet():
+            old.load(PREFIX + _tiff(exif))
+            inner = old.get_ifd(EXIF_IFD)
+            found = [name for tag, name in unwanted.items() if tag in inner or tag in old]
+            found += ["GPS"] if old.get_ifd(GPS_IFD) else []
+            found += ["MakerNote"] if MAKER_NOTE in inner else []
+            found += ["Thumbnail"] if old.get_ifd(ExifTags.IFD.IFD1) else []
+            return _written(old, keep_gps=False, unwanted=frozenset(unwanted)), found
+    except Exception:  # As in `clean`.
+        return None, ["damaged EXIF"]
+
+
 def tiff_orientation(im: Image.Image) -> int:
     """Returns the orientation of a TIFF that is opened and not loaded yet (1 where there is none)."""
     value = getattr(im, "tag_v2", {}).get(ORIENTATION)
@@ -165,13 +194,20 @@ def _of_tiff(im: Image.Image, notes: list[str]) -> bytes | None:
         return None
 
 
-def _written(old: Image.Exif, *, keep_gps: bool, dpi: tuple[float, float] | None = None) -> bytes | None:
+def _written(
+    old: Image.Exif,
+    *,
+    keep_gps: bool,
+    dpi: tuple[float, float] | None = None,
+    unwanted: frozenset[int] = frozenset(),
+) -> bytes | None:
     from PIL import Image
 
     new = Image.Exif()
-    for tag in KEPT_TAGS & set(old):
+    for tag in (KEPT_TAGS & set(old)) - unwanted:
         new[tag] = old[tag]
-    inner = {tag: value for tag, value in old.get_ifd(EXIF_IFD).items() if tag not in DROPPED_EXIF_TAGS}
+    dropped = DROPPED_EXIF_TAGS | unwanted
+    inner = {tag: value for tag, value in old.get_ifd(EXIF_IFD).items() if tag not in dropped}
     if COLOR_SPACE in inner:
         inner[COLOR_SPACE] = 1
     if inner:

@@ -69,9 +69,13 @@ def flatten(pixels: Pixels, background: Colour = WHITE) -> Pixels:
     """
     if pixels.shape[2] != 4:
         return pixels
-    alpha = pixels[..., 3:].astype(np.uint32)
-    mixed = pixels[..., :3] * alpha + np.array(background, np.uint32) * (255 - alpha)
-    return ((mixed + 127) // 255).astype(np.uint8)
+    alpha = pixels[..., 3:].astype(np.uint16)
+    if (alpha == 255).all():
+        return np.ascontiguousarray(pixels[..., :3])
+    mixed = pixels[..., :3] * alpha + np.array(background, np.uint16) * (255 - alpha)  # At most 255^2.
+    mixed += 127
+    mixed //= 255
+    return mixed.astype(np.uint8)
 
 
 def to_grey(pixels: Pixels) -> Pixels:

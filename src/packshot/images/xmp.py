@@ -18,6 +18,31 @@ IPTC_EXT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 XMP_RIGHTS = "http://ns.adobe.com/xap/1.0/rights/"
 XML = "http://www.w3.org/XML/1998/namespace"
 
+# What tells who is to be seen, where, or whose camera it was: whole vocabularies (a depth map of Google's holds the
+# untouched photo once more), and single properties of others.
+PERSONAL_SPACES = (
+    "http://ns.google.com/photos/",
+    "http://www.dji.com/drone-dji/",
+    "http://www.metadataworkinggroup.com/schemas/regions/",
+    "http://ns.microsoft.com/photo/1.2/",
+    "http://ns.adobe.com/xap/1.0/mm/",
+)
+PERSONAL = {
+    "http://ns.adobe.com/exif/1.0/aux/": ("SerialNumber", "LensSerialNumber", "OwnerName", "ImageNumber"),
+    "http://cipa.jp/exif/1.0/": ("BodySerialNumber", "LensSerialNumber", "CameraOwnerName"),
+    EXIF: ("ImageUniqueID", "MakerNote"),
+    IPTC_EXT: ("PersonInImage", "PersonInImageWDetails", "LocationCreated", "LocationShown"),
+    "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/": ("Location", "CountryCode"),
+    "http://ns.adobe.com/photoshop/1.0/": ("City", "State", "Country"),
+}
+AUTHORS = {
+    "http://purl.org/dc/elements/1.1/": ("creator",),
+    "http://ns.adobe.com/photoshop/1.0/": ("AuthorsPosition", "CaptionWriter"),
+    "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/": ("CreatorContactInfo",),
+    "http://cipa.jp/exif/1.0/": ("Photographer", "ImageEditor"),
+    TIFF: ("Artist",),
+}
+
 SOURCE_TYPE = f"{{{IPTC_EXT}}}DigitalSourceType"
 SOURCE_TYPE_TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 AI_SYSTEM = f"{{{IPTC_EXT}}}AISystemUsed"
@@ -217,6 +242,31 @@ def clean(packet: bytes) -> bytes | None:
         return None
     parsed.remove(_is_private)
     return parsed.tobytes()
+
+
+def anonymous(packet: bytes, *, authors: bool = False) -> tuple[bytes | None, list[str]]:
+    """Returns what `clean` returns without what tells of persons, places and cameras, and the names of all that did.
+
+    Args:
+        packet: a packet as a file carried it.
+        authors: leave out who made the photo, too.
+    """
+    try:
+        parsed = Packet.parse(packet)
+    except BadXmp:
+        return None, ["damaged XMP"]
+    found: dict[str, None] = {}
+
+    def unwanted(tag: str) -> bool:
+        space, _, name = tag[1:].partition("}")
+        personal = space.startswith(PERSONAL_SPACES) or name in PERSONAL.get(space, ())
+        personal = personal or (authors and name in AUTHORS.get(space, ())) or _is_private(tag)
+        if personal and name != "Orientation":  # That one is merely stale.
+            found[name] = None
+        return personal
+
+    parsed.remove(unwanted)
+    return parsed.tobytes(), list(found)
 
 
 def _is_private(tag: str) -> bool:

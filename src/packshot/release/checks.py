@@ -119,7 +119,7 @@ def _megapixels(seen: Seen, params: Mapping[str, Any]) -> Answer:
 
 def _megabytes(seen: Seen, params: Mapping[str, Any]) -> Answer:
     if seen.size is None:
-        return None, "it lies in a catalogue"
+        return None, "it is no file of its own yet"
     return seen.size <= params["at_most"] * 1e6, f"{seen.size / 1e6:.1f} MB"
 
 

@@ -80,7 +80,7 @@ def fill_share(background: Background) -> float | None:
         return None
     left, top, right, bottom = background.box
     height, width = background.product.shape
-    return max((right - left) / width, (bottom - top) / height)
+    return float(max((right - left) / width, (bottom - top) / height))
 
 
 def border_width(pixels: Pixels) -> int:

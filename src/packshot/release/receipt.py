@@ -7,25 +7,27 @@ pixels or with Lanczos.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from packshot.core.shapes import check_shape
-from packshot.images.compare import edge_agreement, lightness, ssim
+from packshot.images.compare import SSIM_RADIUS, Tail, agreement, edge_counts, lightness, ssim_map
 from packshot.images.filters import Bools
 from packshot.images.lab import delta_e
 from packshot.images.picture import Metadata, Operation, ProductImage, combined_history
-from packshot.images.placing import Box, Placement, box_of
-from packshot.images.resize import Pixels, flatten
+from packshot.images.placing import Placement, box_of
+from packshot.images.resize import Pixels, flatten, resize
 
 HEAT_TOP = 10.0
 """The CIEDE2000 difference that a heat map shows as its hottest colour."""
 HEAT = np.array([[255, 236, 120], [255, 150, 30], [220, 30, 40], [120, 0, 110]], np.float32)
 """The colours of a heat map, from a difference that can just be seen to `HEAT_TOP`."""
 SEEN = 0.5
+STRIP = 1 << 18
+"""Pixels at a time: what is measured takes some 100 bytes for each of them, and nothing for the rest of the picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +52,7 @@ class Limits:
 
 
 UNTOUCHED = Limits(identical=True)
-"""Backdrops and extensions: no pixel of the product changes."""
-SCALED = Limits(delta_e_max=6.0, delta_e_p99=1.0, ssim=0.99, edge_agreement=0.98)
-"""The product was scaled and nothing else: against the photo scaled by Lanczos."""
+"""Cut-outs, backdrops and extensions: no pixel of the product changes; a scaled one is the photo scaled by Lanczos."""
 MASKED = Limits(identical_outside=True)
 """Repairs: no pixel outside the mask changes."""
 FAITHFUL = Limits(delta_e_p99=3.0)
@@ -158,18 +158,18 @@ def compare_product(
         ValueError: a region of another size than the result.
     """
     rows, columns = after.height, after.width
-    reference, there = _reference(before, after, placement)
+    reference, at = _reference(before, after, placement)
     compared = _words(before, after, placement)
+    region = np.zeros((rows, columns), np.bool_)
     if product is None:
-        region = there.copy()
+        region[at] = True
     else:
         check_shape("product", product, rows, columns)
-        region = there & (product.view(np.bool_) if product.dtype == np.bool_ else product == 255)
-    a, b = _rgba(reference), _rgba(after.pixels)
+        region[at] = product[at] if product.dtype == np.bool_ else product[at] == 255
     outside = None
     if mask is not None:
         check_shape("mask", mask, rows, columns)
-        outside = not ((a != b).any(axis=2) & ~mask & there).any()
+        outside = not _differ(reference[at], after.pixels[at], ~mask[at])
     if not region.any():
         return Receipt(
             compared=f"{compared}; no pixel is wholly the product's",
@@ -182,9 +182,9 @@ def compare_product(
             edge_agreement=None,
             limits=limits,
         )
-    near = _grown(box_of(region), rows, columns)
-    at = slice(near.top, near.bottom), slice(near.left, near.right)
-    return _measured(a[at], b[at], region[at], compared, outside, limits)
+    box = box_of(region)
+    near = slice(max(0, box.top - 8), box.bottom + 8), slice(max(0, box.left - 8), box.right + 8)
+    return _measured(reference[near], after.pixels[near], region[near], compared, outside, limits)
 
 
 def heat_map(before: ProductImage, after: ProductImage, *, placement: Placement | None = None) -> ProductImage:
@@ -195,38 +195,86 @@ def heat_map(before: ProductImage, after: ProductImage, *, placement: Placement 
     Args:
         before: see `compare_product`; so are `after` and `placement`.
     """
-    reference, there = _reference(before, after, placement)
-    one, other = flatten(_rgba(reference)), flatten(_rgba(after.pixels))
-    difference = np.where(there, delta_e(one, other), 0)
-    grey = 150 + lightness(other)[..., None] * np.float32(0.35)
-    steps = np.clip(difference / HEAT_TOP, 0, 1) * (len(HEAT) - 1)
-    low = np.minimum(steps.astype(np.int64), len(HEAT) - 2)
-    part = (steps - low)[..., None]
-    hot = HEAT[low] * (1 - part) + HEAT[low + 1] * part
-    weight = np.clip(difference / SEEN - 1, 0, 1)[..., None]
-    pixels = (grey * (1 - weight) + hot * weight + 0.5).astype(np.uint8)
+    reference, at = _reference(before, after, placement)
+    there = np.zeros((after.height, after.width), np.bool_)
+    there[at] = True
+    pixels = np.empty((after.height, after.width, 3), np.uint8)
+    for part, _ in _strips(after.height, after.width):
+        pixels[part] = _heat(flatten(reference[part]), flatten(after.pixels[part]), there[part])
     operation = Operation("heat_map", "classical", {"delta_e_top": HEAT_TOP})
     return ProductImage(pixels, Metadata(), (*combined_history([before, after]), operation))
 
 
+def _heat(one: Pixels, other: Pixels, there: Bools) -> Pixels:
+    difference = np.where(there, delta_e(one, other), np.float32(0))
+    grey = 150 + lightness(other)[..., None] * np.float32(0.35)
+    steps = np.clip(difference / HEAT_TOP, 0, 1) * (len(HEAT) - 1)
+    low = np.minimum(steps.astype(np.int64), len(HEAT) - 2)
+    part = (steps - low)[..., None].astype(np.float32)
+    hot = HEAT[low] * (1 - part) + HEAT[low + 1] * part
+    weight = np.clip(difference / SEEN - 1, 0, 1)[..., None]
+    return np.asarray(grey * (1 - weight) + hot * weight + 0.5).astype(np.uint8)
+
+
 def _measured(a: Pixels, b: Pixels, region: Bools, compared: str, outside: bool | None, limits: Limits) -> Receipt:
-    identical = not ((a != b).any(axis=2) & region).any()
-    # Outside the region the photo stands in for the result, so that no window sees more than the product.
-    one = flatten(a)
-    other = np.where(region[..., None], flatten(b), one)
-    x, y = lightness(one), lightness(other)
-    difference = np.zeros(1, np.float32) if identical else delta_e(one[region], other[region])
+    count = int(np.count_nonzero(region))
+    identical = not _differ(a, b, region)
+    figures = {"delta_e_max": 0.0, "delta_e_p99": 0.0, "ssim": 1.0, "edge_agreement": 1.0}
+    if not identical:
+        tail, similar, edges = Tail(count, 99), 0.0, np.zeros(4, np.int64)
+        for part, inner in _strips(*region.shape):
+            where = region[part]
+            one = flatten(a[part])
+            # Outside the region the photo stands in for the result, so that no window sees more than the product.
+            other = np.where(where[..., None], flatten(b[part]), one) if _differ(a[part], b[part], where) else one
+            x = lightness(one)
+            y = x if other is one else lightness(other)
+            counted = np.zeros_like(where)
+            counted[inner] = where[inner]
+            edges += edge_counts(x, y, counted)
+            if other is one:
+                similar += int(np.count_nonzero(counted))
+            else:
+                similar += float(ssim_map(x, y)[counted].sum(dtype=np.float64))
+                tail.add(delta_e(one[inner], other[inner])[where[inner]])
+        figures = {
+            "delta_e_max": round(tail.largest, 4),
+            "delta_e_p99": round(tail.percentile, 4),
+            "ssim": round(similar / count, 6),
+            "edge_agreement": round(agreement(edges), 6),
+        }
     return Receipt(
         compared=compared,
-        pixels=int(np.count_nonzero(region)),
+        pixels=count,
         bit_identical=identical,
         bit_identical_outside=outside,
-        delta_e_max=round(float(difference.max()), 4),
-        delta_e_p99=round(float(np.percentile(difference, 99)), 4),
-        ssim=1.0 if identical else round(ssim(x, y, region), 6),
-        edge_agreement=1.0 if identical else round(edge_agreement(x, y, region), 6),
         limits=limits,
+        **figures,
     )
+
+
+def _strips(height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    """Yields rows of a picture, with what windows see beyond them, and where in these the rows themselves lie."""
+    step = max(8 * SSIM_RADIUS, STRIP // width)
+    for top in range(0, height, step):
+        start = max(0, top - SSIM_RADIUS)
+        yield slice(start, top + step + SSIM_RADIUS), slice(top - start, top - start + step)
+
+
+def _differ(a: Pixels, b: Pixels, where: Bools) -> bool:
+    """Returns whether RGB or RGBA pixels [H, W, C] differ at any place of [H, W]; RGB is opaque."""
+    step = max(1, STRIP // max(1, where.shape[1]))
+    for top in range(0, len(where), step):
+        part = slice(top, top + step)
+        one, other, differ = a[part], b[part], np.zeros_like(where[part])
+        for i in range(3):
+            differ |= one[..., i] != other[..., i]
+        if a.shape[2] == 4 or b.shape[2] == 4:
+            alphas = [p[..., 3] if p.shape[2] == 4 else np.uint8(255) for p in (one, other)]
+            differ |= alphas[0] != alphas[1]
+        if (differ & where[part]).any():
+            return True
+    return False
 
 
 def _broken(receipt: Receipt) -> list[str]:
@@ -253,20 +301,18 @@ def _broken(receipt: Receipt) -> list[str]:
     return broken
 
 
-def _reference(before: ProductImage, after: ProductImage, placement: Placement | None) -> tuple[Pixels, Bools]:
+def _reference(
+    before: ProductImage, after: ProductImage, placement: Placement | None
+) -> tuple[Pixels, tuple[slice, slice]]:
     """Returns the photo in the frame of the result, and where in the frame it lies."""
-    there = np.ones((after.height, after.width), np.bool_)
+    everywhere = slice(0, after.height), slice(0, after.width)
     if placement is None and (before.height, before.width) == (after.height, after.width):
-        return before.pixels, there
+        return before.pixels, everywhere
     if placement is None:
-        from packshot.images.resize import resize
-
-        return resize(before.pixels, after.height, after.width), there
+        return resize(before.pixels, after.height, after.width), everywhere
     check_shape("after", after.pixels, placement.height, placement.width, after.pixels.shape[2])
     at = placement.covered(before.height, before.width)
-    there[:] = False
-    there[at.top : at.bottom, at.left : at.right] = True
-    return placement.apply(before.pixels), there
+    return placement.apply(before.pixels), (slice(at.top, at.bottom), slice(at.left, at.right))
 
 
 def _words(before: ProductImage, after: ProductImage, placement: Placement | None) -> str:
@@ -274,17 +320,6 @@ def _words(before: ProductImage, after: ProductImage, placement: Placement | Non
         if (before.height, before.width) == (after.height, after.width):
             return "the photo"
         return f"the photo scaled by Lanczos to {after.width} x {after.height}"
-    moved = f"moved by {placement.left:+d}, {placement.top:+d}" if placement.left or placement.top else ""
+    moved = f"moved by {placement.left:+g}, {placement.top:+g}" if placement.left or placement.top else ""
     scaled = f"scaled by Lanczos x {placement.scale:.4f}" if placement.scale != 1 else ""
     return " ".join(["the photo", *filter(None, [" and ".join(filter(None, [scaled, moved]))])])
-
-
-def _rgba(pixels: Pixels) -> Pixels:
-    if pixels.shape[2] == 4:
-        return pixels
-    opaque: npt.NDArray[np.uint8] = np.full((*pixels.shape[:2], 1), 255, np.uint8)
-    return np.concatenate([pixels, opaque], axis=2)
-
-
-def _grown(box: Box, height: int, width: int, by: int = 8) -> Box:
-    return Box(max(0, box.top - by), max(0, box.left - by), min(height, box.bottom + by), min(width, box.right + by))

@@ -8,18 +8,22 @@ done.
 from __future__ import annotations
 
 import json
+import resource
+import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, get_args
 
 import packshot
 from packshot.core.errors import DiskFull, PackshotError, UsageError, lookup
-from packshot.core.files import disk_errors, sha256_file, write_text
+from packshot.core.files import disk_errors, sha256_file
 from packshot.core.progress import Progress
-from packshot.core.runs import append_jsonl, read_jsonl
+from packshot.core.runs import append_jsonl
 from packshot.images.decode import BadPicture
 from packshot.images.picture import ProductImage
 from packshot.release.door import release_set
@@ -29,6 +33,9 @@ from packshot.tasks.photos import Photo, find_photos
 JOURNAL = "packshot.jsonl"
 ENDINGS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 OWN_FORMAT = {"JPEG": "jpeg", "WEBP": "webp"}
+
+SAMPLED = 3
+"""Photos that a plan is measured on."""
 
 Status = Literal["done", "review", "refused", "failed"]
 
@@ -91,6 +98,22 @@ class PhotoResult:
     again: bool = False
 
 
+NOTED: dict[str, type | UnionType] = {
+    "photo": str,
+    "status": str,
+    "picture": str | None,
+    "sha256": str | None,
+    "source_type": str | None,
+    "beside": dict,
+    "reason": str | None,
+    "confidence": float | int | None,
+    "receipt": dict | None,
+    "figures": dict,
+    "notes": list,
+}
+"""What a line of the journal holds of a result."""
+
+
 @dataclass(frozen=True)
 class BatchResult:
     """What became of all photos.
@@ -122,11 +145,8 @@ def edit_photos(photos: list[Path], edit: Edit, out: Path, options: BatchOptions
         PackshotError: no photo there, the disk is full (what was done stays done), or OUT cannot be written.
     """
     options = options or BatchOptions()
-    journal = _Journal(out / JOURNAL)
-    found = list(find_photos(photos, out))
-    if not found:
-        raise PackshotError(f"There is no photo in {', '.join(map(str, photos))}.")
-    batch = _Batch(edit, out, options, journal)
+    found = _found(photos, out)
+    batch = _Batch(edit, out, options, _Journal(out / JOURNAL))
     results = []
     with Progress(edit.task.capitalize(), len(found), quiet=options.quiet) as bar:
         for i, photo in enumerate(found):
@@ -139,21 +159,101 @@ def edit_photos(photos: list[Path], edit: Edit, out: Path, options: BatchOptions
     return BatchResult(edit.task, out, {**tally, "again": sum(r.again for r in results)}, results)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a command would do, and what that would cost here and now.
+
+    Attributes:
+        task: the edit's name.
+        steps: its tasks, in order.
+        photos: how many there are.
+        sampled: how many of them were edited to measure it; none of their results was kept.
+        seconds_each: wall time a photo; None: none could be edited.
+        seconds: for all photos.
+        memory_mib: the largest resident memory of this process by then.
+    """
+
+    task: str
+    steps: list[str]
+    photos: int
+    sampled: int
+    seconds_each: float | None
+    seconds: float | None
+    memory_mib: float
+
+
+def plan_photos(photos: list[Path], edit: Edit, out: Path) -> Plan:
+    """Measures an edit on a few photos, spread over all that were named; nothing is written.
+
+    Raises:
+        UsageError: nothing named, or not there.
+        PackshotError: there is no photo.
+    """
+    found = _found(photos, out)
+    sampled, spent = 0, 0.0
+    for photo in found[:: max(1, len(found) // SAMPLED)][:SAMPLED]:
+        start = time.monotonic()
+        with suppress(PackshotError):  # The command itself will say what is wrong with it.
+            edit(photo.read())
+            sampled, spent = sampled + 1, spent + time.monotonic() - start
+    each = spent / sampled if sampled else None
+    steps = [step["task"] for step in edit.settings().get("steps", [{"task": edit.task}])]
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Plan(edit.task, steps, len(found), sampled, each, each and each * len(found), round(memory, 1))
+
+
+def _found(photos: list[Path], out: Path) -> list[Photo]:
+    found = list(find_photos(photos, out))
+    if not found:
+        raise PackshotError(f"There is no photo in {', '.join(map(str, photos))}.")
+    return found
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """Returns the JSON objects of a journal, oldest first; lines that are none (torn, damaged) are passed over.
+
+    Raises:
+        PackshotError: it is there and cannot be read.
+    """
+    with disk_errors(path):
+        if not path.exists():
+            return []
+        if not path.is_file():
+            raise PackshotError(f"{path} is not a file, so nothing can be noted there; choose another --out.")
+        lines = path.read_bytes().splitlines()
+    rows = []
+    for line in lines:
+        with suppress(ValueError, RecursionError):
+            rows.append(json.loads(line))
+    return [row for row in rows if isinstance(row, dict)]
+
+
 class _Journal:
-    """The lines of OUT/packshot.jsonl by key; a line that a killed command left torn is removed."""
+    """The results in OUT/packshot.jsonl by key."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        rows = read_jsonl(path)
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            torn = path.exists() and not path.read_bytes().endswith(b"\n")
-        if torn:
-            write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
-        self.rows = {row["key"]: row for row in rows if "key" in row}
+        rows = read_journal(path)
+        self.results = {row.get("key"): result for row in rows if (result := _noted(row)) is not None}
+        with disk_errors(path):
+            if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
+                # What a killed command left torn gets its end. Nothing is taken out: another command may write, too.
+                with path.open("ab") as f:
+                    f.write(b"\n")
 
     def add(self, key: str, result: PhotoResult) -> None:
         append_jsonl(self.path, {"key": key, **asdict(result)})
+
+
+def _noted(row: Mapping[str, Any]) -> PhotoResult | None:
+    """Returns the result that a line of the journal holds; None: it holds none, or a damaged one."""
+    if not all(isinstance(row.get(name), kinds) for name, kinds in NOTED.items()):
+        return None
+    if row["status"] not in get_args(Status) or (row["picture"] is None) != (row["sha256"] is None):
+        return None
+    return PhotoResult(**{**{name: row[name] for name in NOTED}, "notes": tuple(map(str, row["notes"])), "again": True})
 
 
 class _Batch:
@@ -163,6 +263,7 @@ class _Batch:
         about = {"version": packshot.__version__, "task": edit.task, "settings": edit.settings(), **how}
         self.about = json.dumps(about, sort_keys=True)
         self.taken: dict[str, str] = {}
+        self.written: dict[Path, str] = {}
 
     def one(self, photo: Photo) -> PhotoResult:
         """Edits one photo; whatever is wrong with it is its result.
@@ -176,7 +277,8 @@ class _Batch:
                 raise PackshotError(
                     f"{photo.name} would be written to the same file as {first}; edit it with another --out."
                 )
-            key = sha256(f"{self.about}\n{photo.stem}\n{photo.checksum()}".encode()).hexdigest()
+            about = f"{self.about}\n{photo.stem}\n{photo.checksum()}"
+            key = sha256(about.encode(errors="surrogatepass")).hexdigest()  # A name may be no text.
             if (before := self.before(key)) is not None:
                 return before
             return self.edited(photo, key)
@@ -193,16 +295,13 @@ class _Batch:
 
     def before(self, key: str) -> PhotoResult | None:
         """Returns what an earlier command did with the same photo and settings, if its picture is still there."""
-        row = self.journal.rows.get(key)
-        if row is None:
-            return None
-        picture = row.get("picture")
-        if picture is not None:
-            path = self.out / picture
-            if not path.is_file() or sha256_file(path) != row["sha256"]:
-                return None
-        known = {name: row[name] for name in PhotoResult.__dataclass_fields__ if name in row}
-        return PhotoResult(**{**known, "notes": tuple(row["notes"]), "again": True})
+        result = self.journal.results.get(key)
+        if result is not None and result.picture is not None:
+            path = self.out / result.picture
+            with disk_errors(path):
+                if not path.is_file() or sha256_file(path) != result.sha256:
+                    return None
+        return result
 
     def edited(self, photo: Photo, key: str) -> PhotoResult:
         image = photo.read()
@@ -215,8 +314,7 @@ class _Batch:
         beside = {n: (p, base.with_name(f"{base.name}-{n}.png")) for n, p in done.beside.items()}
         everything = [*pictures, *beside.values()]
         for _, path in everything:
-            if photo.path is not None and path.exists() and path.samefile(photo.path) and not self.options.overwrite:
-                raise PackshotError(f"{path} is the photo itself; choose another --out, or add --overwrite.")
+            self.check(path, photo)
         released = release_set(
             [p for p, _ in everything],
             [path for _, path in everything],
@@ -239,6 +337,19 @@ class _Batch:
         )
         self.journal.add(key, result)
         return result
+
+    def check(self, path: Path, photo: Photo) -> None:
+        """Makes sure that a result may be written there.
+
+        Raises:
+            PackshotError: it is a result of this command, or, without --overwrite, the photo itself.
+        """
+        if (first := self.written.setdefault(path, photo.name)) != photo.name:
+            raise PackshotError(f"{path} is a result of {first} already; edit {photo.name} with another --out.")
+        with disk_errors(path):
+            itself = photo.path is not None and path.exists() and path.samefile(photo.path)
+        if itself and not self.options.overwrite:
+            raise PackshotError(f"{path} is the photo itself; choose another --out, or add --overwrite.")
 
     def ending(self, done: Edited, photo: ProductImage) -> str:
         if done.lossless or done.image.has_alpha:

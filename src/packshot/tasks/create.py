@@ -20,6 +20,7 @@ from packshot.models.foundation import is_foundation
 from packshot.release.door import check_free, release_set
 from packshot.sampling.generator import TrainedGenerator, batches_of, equal_shares, sheet_scale
 from packshot.tasks.asked import find_asked
+from packshot.tasks.enhance import EnhanceRequest, enlarge
 from packshot.tasks.foundation import FoundationOptions, create_foundation
 from packshot.tasks.points import (
     Points,
@@ -61,6 +62,7 @@ class CreateRequest:
         text: words for what is asked for. Of a generator that was trained with a text model; without `labels` the
             category whose name is nearest to the text is taken.
         text_model: where that text model is now; None: where it was, or the run's own copy.
+        size: longer side of the pictures in pixels; smaller ones are enlarged. None: the generator's or pipeline's own.
         foundation: what only a pipeline of diffusers understands.
     """
 
@@ -79,6 +81,7 @@ class CreateRequest:
     attributes: Mapping[str, str] = field(default_factory=dict)
     text: str | None = None
     text_model: Path | None = None
+    size: int | None = None
     foundation: FoundationOptions = field(default_factory=FoundationOptions)
 
 
@@ -145,6 +148,8 @@ def create(request: CreateRequest) -> CreateResult:
         for i, (image, name, more) in enumerate(zip(pixels, names, each, strict=True))
     ]
     sheet = _sheet(points, pictures, names, generator)
+    if request.size is not None:
+        pictures = [enlarge(picture, request.size) for picture in pictures]
     released = release_set([*pictures, sheet], [*paths, sheet_path], overwrite=request.overwrite)
     source_type = released[0].source_type
     return CreateResult(
@@ -156,7 +161,7 @@ def _check(request: CreateRequest) -> None:
     if request.foundation != FoundationOptions():
         raise UsageError(
             f"{request.run} is no pipeline of diffusers (a folder with model_index.json, or hub:OWNER/NAME), and only "
-            "those take --mask, --steps, --guidance, --size, --negative and --accelerator."
+            "those take --mask, --steps, --guidance, --negative and --accelerator."
         )
     if request.text is not None and request.run.is_dir() and not RunFolder(request.run).run_file.is_file():
         raise UsageError(
@@ -177,6 +182,8 @@ def _check(request: CreateRequest) -> None:
     if request.n < least:
         raise UsageError(f"--n is {request.n}; ask for at least {least} picture{'s' * (least > 1)}.")
     check_fraction("--truncation", request.truncation_psi)
+    if request.size is not None:
+        EnhanceRequest(size=request.size)  # Its range is that of `enhance`.
     if request.variation is not None:
         check_fraction("--variation", request.variation)
         if request.like is None:
@@ -187,7 +194,7 @@ def _check(request: CreateRequest) -> None:
 
 def _check_size(request: CreateRequest, generator: TrainedGenerator) -> None:
     """Refuses more pictures than the memory holds: each stands there as pixels (twice), noise, name and history."""
-    each = 6 * generator.spec.size**2 + 4 * generator.noise(0, 0, 1).shape[1] + 4096
+    each = 6 * max(generator.spec.size, request.size or 0) ** 2 + 4 * generator.noise(0, 0, 1).shape[1] + 4096
     count = request.n * (len(generator.categories) if request.interpolate else 1)
     check_memory(each * count, f"{count:,} pictures at once", "make fewer at a time, each time with another --seed")
 

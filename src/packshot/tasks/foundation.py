@@ -45,7 +45,6 @@ class FoundationOptions:
         mask: picture as large as the photo of `like`; what is lighter than half is repainted.
         steps: of denoising; 20.
         guidance: how closely the text is followed; the pipeline's own.
-        size: of the pictures' longer side in pixels; the pipeline's own.
         negative: what the pictures shall not show.
         accelerator: "cpu", "cuda" or "auto" (cuda where it is there).
     """
@@ -53,7 +52,6 @@ class FoundationOptions:
     mask: Path | None = None
     steps: int | None = None
     guidance: float | None = None
-    size: int | None = None
     negative: str | None = None
     accelerator: str | None = None
 
@@ -90,7 +88,7 @@ def create_foundation(request: "CreateRequest") -> "CreateResult":
         check_free([*paths, sheet_path])
     foundation = load_foundation(request.run, start.work, options.accelerator or "auto")
     params = _params(request, foundation, start, text)
-    height, width = _size(options.size, foundation, start.photo)
+    height, width = _size(request.size, foundation, start.photo)
     at_size = None if start.photo is None else resize(to_rgb(start.photo.pixels), height, width)
     mask = None if start.mask is None else _resized(start.mask, height, width)
     notes = [f"{foundation.card.name}: {foundation.card.notice}."]
@@ -157,7 +155,7 @@ def _check(request: "CreateRequest") -> str:
         raise UsageError("A pipeline of diffusers makes pictures from words; say them by --text.")
     if request.n < 1:
         raise UsageError(f"--n is {request.n}; ask for at least 1 picture.")
-    for name, value in (("--steps", options.steps), ("--size", options.size)):
+    for name, value in (("--steps", options.steps), ("--size", request.size)):
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}; it has to be 1 or more.")
     if options.guidance is not None and not 0 <= options.guidance < np.inf:

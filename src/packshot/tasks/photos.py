@@ -67,7 +67,15 @@ def find_photos(given: Iterable[Path], leave_out: Path | None = None) -> Iterato
 
 
 def _of_file(name: str, path: Path, stem: PurePosixPath) -> Photo:
-    return Photo(name, stem, path, lambda: sha256_file(path), lambda: decode(path))
+    return Photo(name, stem, path, lambda: _checksum(path), lambda: decode(path))
+
+
+def _checksum(path: Path) -> str:
+    with disk_errors(path):
+        regular = path.is_file()
+    if not regular:
+        decode(path)  # Says what it is. Reading a pipe would wait for ever.
+    return sha256_file(path)
 
 
 def _of_folder(folder: Path, leave_out: Path | None) -> Iterator[Photo]:

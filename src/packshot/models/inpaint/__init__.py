@@ -1,0 +1,1 @@
+"""A network that paints what is missing of a picture."""

@@ -1,0 +1,1 @@
+"""Networks that restore pictures: more pixels, fewer traces of noise, blur and JPEG."""

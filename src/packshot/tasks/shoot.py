@@ -1,0 +1,160 @@
+"""`shoot`: from a photo to the picture that a channel wants, in one go."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any
+
+from packshot.core.errors import UsageError
+from packshot.images.picture import Operation, ProductImage
+from packshot.images.placing import Layout, box_of, place
+from packshot.images.shadow import Shadow
+from packshot.models.faces.centerface import is_installed
+from packshot.release.channels import load_channel
+from packshot.release.checks import Seen, check_picture
+from packshot.release.source_type import derive_source_type
+from packshot.tasks.anonymise import Anonymise, AnonymiseRequest
+from packshot.tasks.backdrop import Backdrop, BackdropRequest
+from packshot.tasks.chain import Chain
+from packshot.tasks.cutout import Cutout, CutoutRequest
+from packshot.tasks.edit import Edit, Edited
+from packshot.tasks.enhance import LARGEST_STEP, Enhance, EnhanceRequest
+from packshot.tasks.repair import Repair, RepairRequest
+
+ENOUGH = 1.05
+"""A product that has to grow by less than this is not enlarged by a network; resizing does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShootRequest:
+    """The picture that is wanted.
+
+    Attributes:
+        channel: where it is to be shown; its rules are checked in the end.
+        on: the day of those rules.
+        size: side of the square picture in pixels.
+        fill: share of it that the product's longer side takes.
+        background: see `BackdropRequest`; so is `shadow`.
+        privacy: hide faces, where the detector is installed.
+        white_balance: 0 (leave the light's colour) to 1.
+        repair: take out dust, scratches and stains that are found.
+        threshold: of the cut-out's confidence; None: its own.
+
+    Raises:
+        UsageError: an unknown channel, or a size out of range.
+    """
+
+    channel: str
+    on: date
+    size: int = 1600
+    fill: float = 0.86
+    background: str = "white"
+    shadow: Shadow = "none"
+    privacy: bool = True
+    white_balance: float = 0.5
+    repair: bool = True
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        load_channel(self.channel)
+        if not 64 <= self.size <= 8000:
+            raise UsageError(f"--size is {self.size}; it can be 64 to 8,000 pixels.")
+
+
+def build_shoot(request: ShootRequest) -> Chain:
+    """Returns the edit of a request: privacy, light, damage, cut-out, pixels, backdrop, and the channel's check.
+
+    Light and damage come before the cut-out, since the background shows the light's colour.
+
+    Raises:
+        UsageError: a value out of range.
+        PackshotError: weights are missing.
+    """
+    layout = Layout(aspect=(1.0, 1.0), size=request.size, fill=request.fill)
+    steps: list[Edit] = []
+    if request.privacy:
+        steps.append(Anonymise(AnonymiseRequest(faces=is_installed())))
+    if request.white_balance:
+        steps.append(Enhance(EnhanceRequest(white_balance=request.white_balance)))
+    if request.repair:
+        steps.append(Repair(RepairRequest(auto=True)))
+    steps += [
+        Cutout(CutoutRequest(threshold=request.threshold)),
+        Enlarge(layout),
+        Backdrop(BackdropRequest(background=request.background, shadow=request.shadow, layout=layout)),
+        Check(request.channel, request.on),
+    ]
+    return Chain("shoot", steps)
+
+
+class Enlarge:
+    """Gives a cut-out product the pixels that it will need in a frame; one that has them stays as it is.
+
+    Args:
+        layout: the frame.
+    """
+
+    task = "enlarge"
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.edits = {scale: Enhance(EnhanceRequest(scale=scale)) for scale in range(2, LARGEST_STEP + 1)}
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what decides the pixels."""
+        return {"layout": asdict(self.layout), "weights": self.edits[2].weights}
+
+    def __call__(self, image: ProductImage) -> Edited:
+        """Enlarges one cut-out.
+
+        Raises:
+            PackshotError: there is no product in it.
+        """
+        need = place(image.pixels[..., 3], self.layout).scale
+        if need <= ENOUGH:
+            return Edited(image=image, figures={"scale": 1})
+        scale = min(LARGEST_STEP, math.ceil(need))
+        return self.edits[scale](_cropped(image))
+
+
+def _cropped(image: ProductImage) -> ProductImage:
+    """Returns the part of a cut-out that holds the product, with some room: the rest need not be enlarged."""
+    box = box_of(image.pixels[..., 3] > 0)
+    top, left = max(0, box.top - 8), max(0, box.left - 8)
+    part = image.pixels[top : box.bottom + 8, left : box.right + 8]
+    at = {"top": top, "left": left, "height": part.shape[0], "width": part.shape[1]}
+    return image.done(Operation("crop", "classical", at), part)
+
+
+class Check:
+    """Holds a finished picture against a channel's rules; one that breaks a rule goes to review, with the reason.
+
+    Args:
+        channel: its name.
+        on: the day.
+    """
+
+    task = "check"
+
+    def __init__(self, channel: str, on: date) -> None:
+        self.channel, self.on = load_channel(channel), on
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what decides about review: the rules in force."""
+        rules = [{"id": r.id, "check": r.check, **r.params} for r in self.channel.rules if r.binds(self.on, None)]
+        return {"channel": self.channel.name, "rules": rules}
+
+    def __call__(self, image: ProductImage) -> Edited:
+        """Checks one picture; its pixels stay as they are."""
+        params = {"format": "PNG", "mode": "RGB", "icc": None, "source_type": derive_source_type(image.history)}
+        seen = Seen(ProductImage(image.pixels, history=(Operation("decode", "capture", params),)), None, None)
+        findings = check_picture(seen, self.channel, self.on)
+        broken = [f"{f.text} Seen: {f.seen}." for f in findings if f.status == "fail"]
+        return Edited(
+            image=image,
+            lossless=True,
+            review=" ".join(broken) or None,
+            figures={f.rule: {"status": f.status, "seen": f.seen} for f in findings},
+        )

@@ -1,0 +1,179 @@
+"""Product proof: what is measured, what breaks a limit, and what the heat map shows."""
+
+import json
+
+import numpy as np
+import pytest
+
+from packshot.images.lab import delta_e
+from packshot.images.picture import Operation, ProductImage
+from packshot.images.placing import Placement
+from packshot.images.resize import resize
+from packshot.release.receipt import (
+    FAITHFUL,
+    MASKED,
+    UNTOUCHED,
+    Limits,
+    compare_product,
+    heat_map,
+    prove,
+)
+from packshot.release.source_type import derive_source_type
+
+RNG = np.random.default_rng(21)
+CAPTURE = (Operation("decode", "capture"),)
+NO_LIMITS = Limits()
+
+
+def picture(pixels: np.ndarray) -> ProductImage:
+    return ProductImage(pixels, history=CAPTURE)
+
+
+def photo(height: int = 60, width: int = 50, channels: int = 3) -> np.ndarray:
+    y, x = np.mgrid[0:height, 0:width]
+    base = 120 + 60 * np.sin(y / 7)[..., None] * np.cos(x / 5)[..., None] + RNG.normal(0, 3, (height, width, channels))
+    pixels = np.clip(base, 0, 255).astype(np.uint8)
+    if channels == 4:
+        pixels[..., 3] = 255
+    return pixels
+
+
+def matte(height: int = 60, width: int = 50) -> np.ndarray:
+    alpha = np.zeros((height, width), np.uint8)
+    alpha[10:50, 10:40] = 255
+    alpha[9, 10:40] = 128
+    return alpha
+
+
+def test_an_untouched_product_on_another_background() -> None:
+    before, alpha = photo(), matte()
+    after = np.where(alpha[..., None] > 0, before, 255).astype(np.uint8)
+    after[9] = 7
+    receipt = compare_product(picture(before), picture(after), alpha, limits=UNTOUCHED, mask=alpha < 255)
+    assert receipt.passed and receipt.broken == ()
+    assert (receipt.bit_identical, receipt.bit_identical_outside) == (True, True)
+    assert receipt.pixels == 1200
+    assert (receipt.delta_e_max, receipt.delta_e_p99, receipt.ssim, receipt.edge_agreement) == (0, 0, 1, 1)
+    told = receipt.as_json()
+    assert json.loads(json.dumps(told)) == told
+    assert told["limits"]["identical"] is True
+
+
+def test_one_changed_pixel_is_found_and_refused_with_a_heat_map() -> None:
+    before, alpha = photo(), matte()
+    after = before.copy()
+    after[20, 20] = (255, 0, 0)
+    receipt, refused, beside = prove(picture(before), picture(after), alpha, limits=UNTOUCHED, mask=alpha < 255)
+    assert receipt["bit_identical"] is False and receipt["bit_identical_outside"] is False
+    assert receipt["passed"] is False
+    assert receipt["delta_e_max"] == pytest.approx(float(delta_e(before[20, 20], after[20, 20])), abs=1e-3)
+    assert receipt["delta_e_p99"] == 0
+    assert refused == "The product is not what it was: pixels of it changed, and none may."
+    heat = beside["heat"].pixels.astype(int)
+    coloured = heat.max(axis=2) - heat.min(axis=2) > 20
+    assert np.argwhere(coloured).tolist() == [[20, 20]]
+
+
+def test_only_the_product_counts() -> None:
+    """The figures of the region are those of a picture that is nothing else."""
+    before = photo()
+    after = np.clip(before.astype(int) + 5, 0, 255).astype(np.uint8)
+    region = np.zeros((60, 50), bool)
+    region[10:50, 10:40] = True
+    got = compare_product(picture(before), picture(after), region, limits=NO_LIMITS)
+    worse = after.copy()
+    worse[~region] = 0
+    same = compare_product(picture(before), picture(worse), region, limits=NO_LIMITS)
+    assert got.as_json() == same.as_json()
+    inner = delta_e(before, after)[region]
+    assert got.delta_e_max == pytest.approx(float(inner.max()), abs=1e-4)
+    assert got.delta_e_p99 == pytest.approx(float(np.percentile(inner, 99)), abs=1e-4)
+    assert 0 < got.ssim < 1  # type: ignore[operator]
+
+
+def test_limits_break_in_words() -> None:
+    before = photo()
+    after = np.clip(before.astype(int) + 40, 0, 255).astype(np.uint8)
+    receipt, refused, beside = prove(picture(before), picture(after), limits=FAITHFUL)
+    assert (
+        refused is not None and "99th percentile of the CIEDE2000 difference" in refused and "3 is the most" in refused
+    )
+    assert "heat" in beside and not receipt["passed"]
+    blurred = np.repeat(np.repeat(before[::6, ::6], 6, axis=0), 6, axis=1)[:60, :50]
+    broken = compare_product(
+        picture(before), picture(blurred), limits=Limits(ssim=0.9, edge_agreement=0.9, delta_e_max=0.1)
+    ).broken
+    assert len(broken) >= 2 and any("SSIM" in b for b in broken)
+    assert prove(picture(before), picture(before), limits=UNTOUCHED).refused is None
+
+
+def test_outside_the_mask() -> None:
+    before, after = photo(), photo()
+    mask = np.ones((60, 50), bool)
+    mask[:30] = False
+    after[:30] = before[:30]
+    assert compare_product(picture(before), picture(after), None, limits=MASKED, mask=mask).passed
+    after[3, 3] += 1
+    receipt = compare_product(picture(before), picture(after), None, limits=MASKED, mask=mask)
+    assert not receipt.passed and receipt.broken == ("pixels outside the mask changed, and none may",)
+    assert compare_product(picture(before), picture(before), limits=NO_LIMITS).bit_identical_outside is None
+    assert not compare_product(picture(before), picture(before), limits=MASKED).passed  # Nothing was declared.
+
+
+def test_a_product_that_was_moved_cut_and_scaled() -> None:
+    before = photo(channels=3)
+    moved = Placement(height=40, width=90, top=-12, left=7)
+    after = moved.apply(before)
+    receipt = compare_product(picture(before), picture(after), limits=UNTOUCHED, placement=moved)
+    assert receipt.passed and receipt.pixels == 40 * 50
+    assert "moved by +7, -12" in receipt.compared
+    after[0, 0] = 1  # Beyond the photo.
+    assert compare_product(picture(before), picture(after), limits=UNTOUCHED, placement=moved).passed
+    shifted = Placement(height=40, width=90, top=-11, left=7)
+    assert not compare_product(picture(before), picture(after), limits=UNTOUCHED, placement=shifted).passed
+    scaled = Placement(height=90, width=75, scale=1.5)
+    receipt = compare_product(picture(before), picture(scaled.apply(before)), limits=UNTOUCHED, placement=scaled)
+    assert receipt.passed and "Lanczos" in receipt.compared
+
+
+def test_another_size_without_a_placement_is_a_scaled_photo() -> None:
+    before = photo()
+    after = resize(before, 120, 100)
+    assert compare_product(picture(before), picture(after), limits=UNTOUCHED).passed
+    nearest = before.repeat(2, axis=0).repeat(2, axis=1)
+    assert not compare_product(picture(before), picture(nearest), limits=UNTOUCHED).passed
+
+
+def test_transparency_counts() -> None:
+    before = photo(channels=4)
+    after = before.copy()
+    after[20, 20, 3] = 0
+    receipt = compare_product(picture(before), picture(after), limits=UNTOUCHED)
+    assert not receipt.passed and receipt.delta_e_max > 5  # type: ignore[operator]
+    assert compare_product(picture(before[..., :3]), picture(before), limits=UNTOUCHED).passed
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (3, 2)])
+def test_tiny_pictures(shape: tuple[int, int]) -> None:
+    white, black = (picture(np.full((*shape, 3), v, np.uint8)) for v in (255, 0))
+    receipt = compare_product(white, black, limits=NO_LIMITS)
+    assert receipt.delta_e_max == pytest.approx(100, abs=0.01)
+    assert receipt.bit_identical is False
+    assert heat_map(white, black).pixels.shape == (*shape, 3)
+
+
+def test_no_pixel_of_the_product() -> None:
+    receipt = compare_product(picture(photo()), picture(photo()), np.full((60, 50), 254, np.uint8), limits=FAITHFUL)
+    assert receipt.pixels == 0 and receipt.bit_identical is None and receipt.delta_e_max is None
+    assert "no pixel" in receipt.compared
+
+
+def test_a_region_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="product has shape"):
+        compare_product(picture(photo()), picture(photo()), np.ones((3, 3), bool), limits=FAITHFUL)
+
+
+def test_a_heat_map_says_what_its_pictures_were() -> None:
+    made = ProductImage(photo(), history=(*CAPTURE, Operation("fill", "generated")))
+    heat = heat_map(picture(photo()), made)
+    assert derive_source_type(heat.history) == "compositeWithTrainedAlgorithmicMedia"
