@@ -19,7 +19,7 @@ from PIL import Image
 from packshot.core.files import write_json
 from packshot.core.random import stream_seed
 from packshot.images.compare import lightness, psnr, ssim
-from packshot.images.degrade import Damage, damage, shrunk
+from packshot.images.degrade import damage, shrunk
 from packshot.images.resize import Pixels, resize
 from packshot.models.restore.apply import WEIGHTS, Restorer
 from packshot.models.weights import load_tensors, save_tensors
@@ -69,8 +69,8 @@ def cleaned(net: Restorer, photo: Pixels, seed: int) -> tuple[dict[str, Pixels],
     """Returns a damaged photo, as it is and cleaned, and the truth: the photo at half its size."""
     truth = shrunk(photo, 2)
     rng = np.random.Generator(np.random.PCG64(stream_seed(seed, "held-out")))
-    kinds = next(drawn for _ in range(100) if (drawn := draw_damage(rng)) != Damage())
-    hurt = damage(truth, kinds)
+    draws = (damage(truth, draw_damage(rng)) for _ in range(100))
+    hurt = next(drawn for drawn in draws if psnr(drawn, truth) < LEAST_DAMAGE)  # Some draws are no damage at all.
     return {"damaged": hurt, "packshot": net(hurt, 1, (1.0, 1.0, 1.0))}, truth
 
 
@@ -101,6 +101,8 @@ def measure(net: Restorer, name: str, photos: list[Path], sheet: Path | None) ->
 
 
 KEYS = ("photo", "scale")
+LEAST_DAMAGE = 45.0
+"""PSNR in dB below which a photo counts as damaged."""
 
 
 def look(pictures: list[Pixels]) -> Image.Image:

@@ -128,8 +128,11 @@ def _open(path: Path) -> Any:
         raise PackshotError(
             f"--model needs onnxruntime ({e.name} is missing); install it with: pip install 'packshot[onnx]'"
         ) from e
-    with disk_errors(path), path.open("rb"):
-        pass
+    with disk_errors(path):
+        if path.exists() and not path.is_file():  # Opening a pipe would wait for ever.
+            raise UsageError(f"{path} is not a file; give an .onnx file.")
+        with path.open("rb"):
+            pass
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
