@@ -248,11 +248,11 @@ def test_the_same_command_goes_on_after_a_full_disk(
     words = ["create", world / "run", "--n", "4", "--out", tmp_path]
     real, left = door.release, [2]
 
-    def until_full(image: object, path: Path, *, overwrite: bool = False) -> object:
+    def until_full(image: object, path: Path, *, overwrite: bool = False, quality: int = 95) -> object:
         if left[0] == 0:
             raise door.PackshotError(f"Cannot use {path}: the disk is full.")
         left[0] -= 1
-        return real(image, path, overwrite=overwrite)
+        return real(image, path, overwrite=overwrite, quality=quality)
 
     monkeypatch.setattr(door, "release", until_full)
     assert "disk is full" in run_json(*words, code=1)["error"]
