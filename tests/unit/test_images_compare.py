@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from packshot.images.compare import edge_agreement, lightness, psnr, ssim, ssim_map
+from packshot.images.compare import Tail, edge_agreement, lightness, psnr, ssim, ssim_map
 from packshot.images.filters import blur, blur_known, dilate, fill_unknown, max_filter
 from packshot.images.lab import CHUNK, ciede2000, delta_e, srgb_to_lab
 
@@ -193,3 +193,15 @@ def test_filling_keeps_what_is_known_and_stays_in_its_range(height: int, width: 
         assert filled.max() <= x[known].max() + 1e-3
     else:
         assert not filled.any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 700), st.sampled_from([0, 50, 99, 100]), st.integers(0, 99))
+def test_a_tail_is_numpys_percentile(count: int, percent: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = (rng.random(count) * (rng.random(count) > 0.5)).astype(np.float32)
+    tail = Tail(count, percent)
+    for part in np.array_split(values, 7):
+        tail.add(part[part > 0])
+    assert tail.largest == values.max()
+    assert tail.percentile == pytest.approx(float(np.percentile(values, percent)), abs=1e-6)

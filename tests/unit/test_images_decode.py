@@ -72,7 +72,7 @@ def test_formats(format: str, tmp_path: Path) -> None:
         "size": [36, 24],
         "orientation": 1,
         "reduced": 1,
-            "icc": None,
+        "icc": None,
         "source_type": None,
         "notes": [],
     }

@@ -177,3 +177,16 @@ def test_a_heat_map_says_what_its_pictures_were() -> None:
     made = ProductImage(photo(), history=(*CAPTURE, Operation("fill", "generated")))
     heat = heat_map(picture(photo()), made)
     assert derive_source_type(heat.history) == "compositeWithTrainedAlgorithmicMedia"
+
+
+def test_strips_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, region = photo(130, 70), RNG.random((130, 70)) > 0.2
+    after = np.clip(before + RNG.normal(0, 9, before.shape), 0, 255).astype(np.uint8)
+    after[45:70] = before[45:70]
+    results = []
+    for strip in (1, 1 << 20):
+        monkeypatch.setattr("packshot.release.receipt.STRIP", strip)
+        receipt = compare_product(picture(before), picture(after), region, limits=NO_LIMITS)
+        results.append((receipt.as_json(), heat_map(picture(before), picture(after)).pixels))
+    assert results[0][0] == results[1][0]
+    assert np.array_equal(results[0][1], results[1][1])

@@ -1,6 +1,7 @@
 """`packshot`: the command group, and how results and errors leave it."""
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -110,6 +111,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _fail(message: str, exit_code: int, as_json: bool) -> None:
     print(f"packshot: {message}", file=sys.stderr)
-    if as_json:
-        print(to_json({"error": message, "exit_code": exit_code}))
+    try:
+        if as_json:
+            print(to_json({"error": message, "exit_code": exit_code}), flush=True)
+    except OSError:
+        pass  # What is wrong stands on stderr.
+    _drop_unwritten()
     sys.exit(exit_code)
+
+
+def _drop_unwritten() -> None:
+    """Makes sure that what a full disk did not take is not tried again when Python ends, which would complain."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

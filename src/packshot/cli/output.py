@@ -9,12 +9,19 @@ from typing import Any
 
 import click
 
+from packshot.core.files import disk_errors
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on stdout.")
 quiet_option = click.option("--quiet", is_flag=True, help="No progress on stderr.")
 
 
 def emit(result: Any, as_json: bool, lines: Callable[[], Iterable[str]]) -> None:
     """Prints a result dataclass (or table) as JSON, or the lines made for a person."""
+    with disk_errors(Path("stdout")):
+        _print(result, as_json, lines)
+
+
+def _print(result: Any, as_json: bool, lines: Callable[[], Iterable[str]]) -> None:
     if as_json:
         value = (
             dataclasses.asdict(result) if dataclasses.is_dataclass(result) and not isinstance(result, type) else result

@@ -72,6 +72,9 @@ def build_config(cls: type[C], table: Mapping[str, Any], where: str = "") -> C:
         if key not in names:
             raise UsageError(f"Unknown setting '{path}'.{suggest(key, names)} Known: {', '.join(names)}.")
         values[key] = _convert(hints[key], value, path)
+    for f in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if f.name not in values and f.default is f.default_factory is dataclasses.MISSING:
+            raise UsageError(f"Setting '{where}{f.name}' is missing.")
     try:
         return cls(**values)
     except (TypeError, ValueError) as e:
@@ -84,6 +87,8 @@ def to_table(config: Any) -> dict[str, Any]:
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
+    if dataclasses.is_dataclass(value):  # Read already, from what a file cannot hold as a table.
+        return value
     if dataclasses.is_dataclass(hint):
         return build_config(typing.cast(type[Any], hint), value, f"{path}.")
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -97,6 +102,8 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return value
     if origin is tuple and isinstance(value, (list, tuple)):
         return tuple(_convert(arguments[0], v, path) for v in value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         if not abs(value) <= MOST:  # Nor is not-a-number.
             raise UsageError(f"Setting '{path}' is {value}; it has to be a finite number below 2^63.")

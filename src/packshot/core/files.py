@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from packshot.core.errors import DiskFull, PackshotError
+from packshot.core.errors import DiskFull, PackshotError, UsageError
 
 
 @contextmanager
@@ -85,6 +85,18 @@ def _publish_new(temporary: Path, path: Path) -> None:
         if os.path.lexists(path):
             raise PackshotError(f"{path} exists already; choose another name, or add --overwrite to replace it.") from e
         temporary.replace(path)
+
+
+def check_file(path: Path) -> None:
+    """Makes sure that a file that the user named is there, and neither a folder nor a pipe.
+
+    Raises:
+        UsageError: it is not.
+        PackshotError: the system does not say.
+    """
+    with disk_errors(path):
+        if not path.is_file():
+            raise UsageError(f"There is no file {path}.")
 
 
 def check_disk(path: Path, needed: float) -> None:

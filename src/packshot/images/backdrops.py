@@ -86,9 +86,9 @@ def lay_over(product: Pixels, backdrop: Pixels) -> Pixels:
 
     Where alpha is 255 that is the product's own pixel, and where it is 0 the backdrop's.
     """
-    out = backdrop.copy()
-    seen = product[..., 3] > 0
-    alpha = product[seen][:, 3:].astype(np.uint32)
-    mixed = product[seen][:, :3] * alpha + backdrop[seen] * (255 - alpha)
-    out[seen] = (mixed + 127) // 255
+    alpha = product[..., 3]
+    out = np.where((alpha == 255)[..., None], product[..., :3], backdrop)
+    mixed = (alpha > 0) & (alpha < 255)
+    weight = alpha[mixed][:, None].astype(np.uint32)
+    out[mixed] = (product[mixed][:, :3] * weight + backdrop[mixed] * (255 - weight) + 127) // 255
     return out

@@ -155,7 +155,7 @@ class Tail:
     def percentile(self) -> float:
         """The percentile."""
         low, high = np.sort(self._kept)[[0, min(1, self._size - 1)]].tolist()
-        return low + (high - low) * self._part
+        return float(low + (high - low) * self._part)
 
 
 def lightness(pixels: Pixels) -> npt.NDArray[np.float32]:

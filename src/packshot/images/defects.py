@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from packshot.images.filters import dilate, max_filter
 from packshot.images.resize import Pixels, flatten, resize, to_grey
 
 Mask = npt.NDArray[np.bool_]
@@ -98,7 +99,7 @@ def find_defects(pixels: Pixels) -> Defects:
     defects = []
     for kind, sure, region in found:
         if shrink < 1:
-            grown = ndimage.binary_dilation(region, EIGHT)
+            grown = dilate(region, 1)
             region = resize(np.where(grown, np.uint8(255), np.uint8(0))[..., None], height, width)[..., 0] > 127
         if not region.any():
             continue
@@ -117,14 +118,14 @@ def _search(rgb: Pixels, hidden: Mask) -> Found:
     found = _flat(rgb, scale)
     covered = hidden.copy()
     for _, _, region in found:
-        covered |= ndimage.binary_dilation(region, EIGHT, iterations=3)
+        covered |= dilate(region, 3)
     light = to_grey(rgb)[..., 0]
     rest = light.astype(np.float32) - ndimage.median_filter(light, _odd(9 * scale))
     quiet = np.minimum(np.abs(rest), 12)
     rough = ndimage.uniform_filter(np.where(covered, 0, quiet), _odd(41 * scale))
     lines = _scratches(light, rough, covered, scale)
     for _, sure, region in lines:
-        covered |= sure & ndimage.binary_dilation(region, EIGHT, iterations=3)
+        covered |= sure & dilate(region, 3)
     specks = _dust(light, rest, rough, covered, scale)
     stains = _stains(rgb, covered, scale)
     return [*found, *lines, *specks, *stains]
@@ -132,21 +133,24 @@ def _search(rgb: Pixels, hidden: Mask) -> Found:
 
 def _flat(rgb: Pixels, scale: float) -> Found:
     """Finds holes and missing blocks: one colour, and a sharp edge all around."""
-    spread = ndimage.maximum_filter(rgb, (3, 3, 1)).astype(np.int16) - ndimage.minimum_filter(rgb, (3, 3, 1))
-    label, _ = ndimage.label(spread.max(2) <= FLAT)
+    flat = np.ones(rgb.shape[:2], np.bool_)
+    for c in range(3):
+        plane = np.ascontiguousarray(rgb[..., c])
+        flat &= max_filter(plane, 1) - (255 - max_filter(255 - plane, 1)) <= FLAT
+    label, _ = ndimage.label(flat)
+    areas = np.bincount(label.ravel())
     found: Found = []
     looks: list[tuple[float, ...]] = []
     height, width = label.shape
     for number, where in enumerate(ndimage.find_objects(label), 1):
-        core, at = _cut(label, number, where, 4)
-        area = int(core.sum())
-        if area < 9 * scale or area > LARGEST * label.size:
+        if areas[number] < 9 * scale or areas[number] > LARGEST * label.size:
             continue
+        core, at = _cut(label, number, where, 4)
         part = rgb[at].astype(np.int16)
         colour = np.median(part[core], axis=0)
-        region = ndimage.binary_dilation(core, EIGHT) & (np.abs(part - colour).max(2) <= 3 * FLAT)
+        region = dilate(core, 1) & (np.abs(part - colour).max(2) <= 3 * FLAT)
         region = ndimage.binary_fill_holes(region)
-        ring = ndimage.binary_dilation(region, EIGHT, iterations=2) & ~ndimage.binary_dilation(region, EIGHT)
+        ring = dilate(region, 2) & ~dilate(region, 1)
         if not ring.any():
             continue
         sharp = float((np.abs(part[ring] - colour).max(1) >= STEP).mean())
@@ -181,24 +185,22 @@ def _dust(light: Pixels, rest: Floats, rough: Floats, covered: Mask, scale: floa
     places = ndimage.find_objects(label)
     middles = np.array([[(s.start + s.stop) / 2 for s in where] for where in places]).reshape(-1, 2)
     for number, where in enumerate(places, 1):
-        core, at = _cut(label, number, where, round(8 * scale))
         height, width = (s.stop - s.start for s in where)
-        if max(height, width) > 9 * scale + 1 or covered[at][core].any():
+        if max(height, width) > 9 * scale + 1:
             continue
-        region = ndimage.binary_dilation(core, EIGHT) & (np.abs(rest[at]) > DUST_STEP / 3)
-        edge = ndimage.binary_dilation(core, EIGHT, iterations=2)
-        ring = ~edge
-        values = light[at][ring].astype(np.float32)
+        core, at = _cut(label, number, where, round(8 * scale))
         peak = float(np.abs(rest[at][core]).max())
-        if len(values) < 8 or core.sum() < 2:
+        if peak < DUST_PEAK or core.sum() < 2 or covered[at][core].any():
             continue
-        low, high = np.quantile(values, (0.05, 0.95))
-        around = strong[at] & ring
-        quiet = high - low <= max(DUST_QUIET, 0.35 * peak) and not around.any()
-        tone = float(np.quantile(light[at][core], 0.9 if rest[at][core].mean() > 0 else 0.1))
         near = np.hypot(*(middles - middles[number - 1]).T) < DUST_ALONE * scale
-        extreme = tone >= DUST_LIGHT or tone <= DUST_DARK
-        if quiet and peak >= DUST_PEAK and extreme and near.sum() <= 4:
+        ring = ~dilate(core, 2)
+        if near.sum() > 4 or ring.sum() < 8 or (strong[at] & ring).any():
+            continue
+        region = dilate(core, 1) & (np.abs(rest[at]) > DUST_STEP / 3)
+        low, high = np.quantile(light[at][ring].astype(np.float32), (0.05, 0.95))
+        tone = float(np.quantile(light[at][core], 0.9 if rest[at][core].mean() > 0 else 0.1))
+        quiet = high - low <= max(DUST_QUIET, 0.35 * peak)
+        if quiet and (tone >= DUST_LIGHT or tone <= DUST_DARK):
             found.append(("dust", True, _whole(region, at, label.shape)))
     # One speck may be a rivet or a knot in the wood; dust comes in numbers.
     return [(kind, len(found) >= DUST_LEAST, region) for kind, _, region in found] if len(found) > 1 else []
@@ -219,7 +221,7 @@ def _scratches(light: Pixels, rough: Floats, covered: Mask, scale: float) -> Fou
             core, at = _cut(label, number, where, PROFILE + 2)
             judged = _line(core, plane[at], hat[at], scale)
             if judged is not None:
-                region = ndimage.binary_dilation(core, EIGHT) & (hat[at] > SCRATCH_STEP / 3)
+                region = dilate(core, 1) & (hat[at] > SCRATCH_STEP / 3)
                 # Light thin lines are rare; dark ones are joints of floors, slits of pockets, folds, threads.
                 found.append(("scratch", judged and sign == 1, _whole(region, at, label.shape)))
     return found
@@ -285,7 +287,7 @@ def _stains(rgb: Pixels, covered: Mask, scale: float) -> Found:
         area = int(core.sum())
         if area < 6 or max(box) > 14 or min(box) < 3 or area < 0.6 * box[0] * box[1] or max(box) > 1.8 * min(box):
             continue
-        outer = ndimage.binary_dilation(core, EIGHT, iterations=4) & ~ndimage.binary_dilation(core, EIGHT, iterations=2)
+        outer = dilate(core, 4) & ~dilate(core, 2)
         if not outer.any() or (at[0].stop - at[0].start) < box[0] + 8 or (at[1].stop - at[1].start) < box[1] + 8:
             continue
         ring = small[at][outer].astype(np.float32)

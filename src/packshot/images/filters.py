@@ -1,5 +1,8 @@
 """Smoothing and growing of planes, in numpy: a Gaussian, a normalised Gaussian, and grey dilation.
 
+In numpy, since that takes a half (the Gaussian) to a thirtieth (dilation) of the time of scipy.ndimage's filters for
+the few pixels of reach that are needed here.
+
 Letters: x a plane, w its weights (how much each value is known), g a Gaussian, * convolution.
 """
 

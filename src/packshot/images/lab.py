@@ -64,7 +64,7 @@ def _lab(red: Pixels, green: Pixels, blue: Pixels) -> tuple[Plane, Plane, Plane]
 
 def _root(t: Any) -> Plane:
     """Returns CIELAB's f(t): the cube root and, below (6/29)^3, a line."""
-    return np.where(t > SMALL, np.cbrt(t), t * LINE + np.float32(4 / 29))
+    return np.asarray(np.where(t > SMALL, np.cbrt(t), t * LINE + np.float32(4 / 29)), np.float32)
 
 
 def _ciede2000(
@@ -77,7 +77,7 @@ def _ciede2000(
 ) -> npt.NDArray[T]:
     c_m = (np.sqrt(a1 * a1 + b1 * b1) + np.sqrt(a2 * a2 + b2 * b2)) / 2
     stretch = 1.5 - 0.5 * _chroma_weight(c_m)  # 1 + G, eq. 4 and 5
-    a1, a2 = a1 * stretch, a2 * stretch
+    a1, a2 = np.asarray(a1 * stretch, l1.dtype), np.asarray(a2 * stretch, l1.dtype)
     c1, c2 = np.sqrt(a1 * a1 + b1 * b1), np.sqrt(a2 * a2 + b2 * b2)  # eq. 6
     # Directions instead of the angles of eq. 7: a grey's is 0, that of the mean hue is the sum's (eq. 14), and their
     # distance is 2 sin(dh / 2), as eq. 11 wants it, the shorter way round (eq. 10).

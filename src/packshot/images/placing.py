@@ -168,6 +168,8 @@ class Layout:
     def __post_init__(self) -> None:
         if self.fill is not None and not 0 < self.fill <= 1:
             raise UsageError(f"--fill is {self.fill:g}; it can be above 0 to 1.")
+        if self.aspect is not None:
+            check_aspect(self.aspect)
         if self.size is not None and not 1 <= self.size <= MAX_SIDE:
             raise UsageError(f"--size is {self.size}; it can be 1 to {MAX_SIDE:,}.")
         if self.margin.amount < 0 or (self.margin.share and self.margin.amount >= 0.5):
@@ -235,10 +237,24 @@ def parse_aspect(text: str) -> tuple[float, float]:
         UsageError: it is no aspect, or one beyond 100 to 1.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)[:/x](\d+(?:\.\d+)?)", text.strip())
-    width, height = (float(v) for v in found.groups()) if found else (0.0, 0.0)
-    if not (width and height and 0.01 <= width / height <= 100):
+    aspect = (float(found[1]), float(found[2])) if found else (0.0, 0.0)
+    if not _is_aspect(aspect):
         raise UsageError(f"'{text}' is no aspect; write width:height, for example 4:5.")
-    return width, height
+    return aspect
+
+
+def check_aspect(aspect: tuple[float, ...]) -> None:
+    """Makes sure that an aspect is two numbers above 0, one at most 100 times the other.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not _is_aspect(aspect):
+        raise UsageError(f"{list(aspect)} is no aspect; give a width and a height above 0, for example [4, 5].")
+
+
+def _is_aspect(aspect: tuple[float, ...]) -> bool:
+    return len(aspect) == 2 and min(aspect) > 0 and 0.01 <= aspect[0] / aspect[1] <= 100
 
 
 def parse_length(text: str) -> Length:
@@ -247,7 +263,7 @@ def parse_length(text: str) -> Length:
     Raises:
         UsageError: it is no length.
     """
-    found = re.fullmatch(r"([+-]?\d+(?:\.\d+)?)(px|%)?", text.strip())
+    found = re.fullmatch(r"([+-]?\d{1,7}(?:\.\d+)?)(px|%)?", text.strip())  # More digits are no picture's.
     if not found:
         raise UsageError(f"'{text}' is no length; write pixels or a share of the side, for example 40 or 5%.")
     return Length(float(found[1]) / (100 if found[2] == "%" else 1), found[2] == "%")

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from packshot.core.errors import PackshotError, UsageError, lookup
-from packshot.core.files import sha256_file
+from packshot.core.errors import PackshotError, lookup
+from packshot.core.files import check_file, disk_errors, sha256_file
 from packshot.images.backdrops import (
     covering,
     gradient,
@@ -72,10 +72,11 @@ class BackdropRequest:
     def __post_init__(self) -> None:
         lookup("shadow", self.shadow, dict.fromkeys(get_args(Shadow)))
         known = parse_colour(self.background) or parse_gradient(self.background)
-        if known is None and not Path(self.background).is_file():
-            raise no_background(self.background)
-        if self.matte is not None and not self.matte.is_file():
-            raise UsageError(f"There is no file {self.matte}.")
+        with disk_errors(Path(self.background)):
+            if known is None and not Path(self.background).is_file():
+                raise no_background(self.background)
+        if self.matte is not None:
+            check_file(self.matte)
 
 
 class _Cut(NamedTuple):

@@ -238,10 +238,15 @@ class _Journal:
         rows = read_journal(path)
         self.results = {row.get("key"): result for row in rows if (result := _noted(row)) is not None}
         with disk_errors(path):
-            if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
-                # What a killed command left torn gets its end. Nothing is taken out: another command may write, too.
-                with path.open("ab") as f:
-                    f.write(b"\n")
+            if path.exists():
+                self.cut_off_torn(path.read_bytes())
+
+    def cut_off_torn(self, data: bytes) -> None:
+        """Removes the line that a killed command left torn at the end; the rest stays: another one may write, too."""
+        if data and not data.endswith(b"\n"):
+            with self.path.open("r+b") as f:
+                if f.seek(0, 2) == len(data):
+                    f.truncate(data.rfind(b"\n") + 1)
 
     def add(self, key: str, result: PhotoResult) -> None:
         append_jsonl(self.path, {"key": key, **asdict(result)})

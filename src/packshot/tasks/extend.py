@@ -13,7 +13,7 @@ from packshot.core.errors import PackshotError, UsageError
 from packshot.images.continuing import continue_background, guess_product
 from packshot.images.filters import Bools
 from packshot.images.picture import Operation, ProductImage
-from packshot.images.placing import MAX_PIXELS, MAX_SIDE, Length, Placement, frame_of, parse_length
+from packshot.images.placing import MAX_PIXELS, MAX_SIDE, Length, Placement, check_aspect, frame_of, parse_length
 from packshot.images.resize import Pixels
 from packshot.release.receipt import UNTOUCHED, prove
 from packshot.tasks.cutout import Cutout
@@ -56,6 +56,8 @@ class ExtendRequest:
     def __post_init__(self) -> None:
         if (self.aspect is None) == (self.margins is None):
             raise UsageError("Give either an aspect (--aspect 4:5) or margins (--margin 10%,0,10%,0).")
+        if self.aspect is not None:
+            check_aspect(self.aspect)
         if self.feather < 0:
             raise UsageError(f"--feather is {self.feather}; it can be 0 or more pixels.")
 

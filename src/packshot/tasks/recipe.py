@@ -9,7 +9,8 @@
     background = "white"
     layout.size = 1600
 
-A step's other settings are those of its task's request; an unknown one is an error with the nearest name.
+A step's other settings are those of its task's request; an unknown one is an error with the nearest name. Lengths,
+margins, boxes and polygons are written as on the command line: layout.margin = "5%".
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from typing import Any, NamedTuple
 
 from packshot.core.config import build_config, read_toml
 from packshot.core.errors import UsageError, lookup
+from packshot.images.masks import Polygon, Rectangle, Shape
+from packshot.images.placing import parse_length
 from packshot.tasks.anonymise import Anonymise, AnonymiseRequest
 from packshot.tasks.backdrop import Backdrop, BackdropRequest
 from packshot.tasks.chain import Chain
 from packshot.tasks.cutout import Cutout, CutoutRequest
 from packshot.tasks.edit import Edit
 from packshot.tasks.enhance import Enhance, EnhanceRequest
-from packshot.tasks.extend import Extend, ExtendRequest
+from packshot.tasks.extend import Extend, ExtendRequest, parse_margins
 from packshot.tasks.repair import Repair, RepairRequest
 from packshot.tasks.restyle import Restyle, RestyleRequest
 
@@ -54,6 +57,19 @@ TASKS: dict[str, Task] = {
 }
 
 
+def _shape(text: str) -> Shape:
+    return Polygon.parse(text) if " " in text.strip() else Rectangle.parse(text)
+
+
+WRITTEN: dict[str, Callable[[str], Any]] = {
+    "backdrop.layout.margin": parse_length,
+    "extend.margins": parse_margins,
+    "repair.shapes": _shape,
+    "anonymise.boxes": Rectangle.parse,
+}
+"""Settings that are written as text, and what reads them; a list is read one by one."""
+
+
 def read_recipe(path: Path) -> Chain:
     """Reads a recipe and makes its tasks ready.
 
@@ -77,4 +93,18 @@ def _step(number: int, table: Mapping[str, Any]) -> Edit:
         raise UsageError(f'Step {number} names no task; write task = "cutout", for example.')
     task = lookup("task", table["task"], TASKS)
     settings = {key: value for key, value in table.items() if key != "task"}
-    return task.build(build_config(task.request, settings, f"{table['task']}."))
+    where = f"{table['task']}."
+    return task.build(build_config(task.request, _read(settings, where), where))
+
+
+def _read(table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Returns settings in which what is `WRITTEN` as text is read."""
+    out: dict[str, Any] = {}
+    for key, value in table.items():
+        read = WRITTEN.get(f"{where}{key}")
+        if isinstance(value, Mapping):
+            value = _read(value, f"{where}{key}.")
+        elif read is not None:
+            value = [read(str(v)) for v in value] if isinstance(value, list) else read(str(value))
+        out[key] = value
+    return out

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from packshot.core.errors import PackshotError, UsageError, lookup
-from packshot.core.files import sha256_file
+from packshot.core.files import check_file, sha256_file
 from packshot.images.decode import decode
 from packshot.images.defects import Defects, find_defects
 from packshot.images.lettering import find_lines, text_of
@@ -78,8 +78,8 @@ class RepairRequest:
     def __post_init__(self) -> None:
         if self.mask is None and not self.shapes and not self.marks and not self.auto:
             raise UsageError("Say what to repair: --mask FILE, --box X,Y,W,H, --polygon, --marks or --auto.")
-        if self.mask is not None and not self.mask.is_file():
-            raise UsageError(f"There is no file {self.mask}.")
+        if self.mask is not None:
+            check_file(self.mask)
         lookup("method", self.method, dict.fromkeys(get_args(Method)))
         for name, value in (("grow", self.grow), ("feather", self.feather)):
             if not 0 <= value <= 200:

@@ -87,7 +87,7 @@ class RestyleRequest:
             given = [0.5, 0.5]
         elif len(given) == 1:
             given = [given[0], 1 - given[0]] if parsed[0][1] is not None else [1 - given[0], given[0]]
-        if min(given) < 0 or abs(sum(given) - 1) > 1e-6:
+        if not (min(given) >= 0 and abs(sum(given) - 1) <= 1e-6):  # Nor is not-a-number a share.
             raise UsageError(f"The shares of {' and '.join(self.styles)} have to lie between 0 and 1 and sum to 1.")
         return [(name, share) for (name, _), share in zip(parsed, given, strict=True)]
 
@@ -201,8 +201,9 @@ class Restyle:
 
 def _parse(style: str) -> tuple[str, float | None]:
     name, colon, share = style.rpartition(":")
-    if not colon or Path(style).exists():
-        return style, None
+    with disk_errors(Path(style)):
+        if not colon or Path(style).exists():
+            return style, None
     try:
         return name, float(share)
     except ValueError:

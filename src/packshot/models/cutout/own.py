@@ -16,6 +16,7 @@ from packshot.core.errors import PackshotError
 from packshot.core.files import sha256_file
 from packshot.models.cutout.guess import Floats, Guess, agreement, certainty, plausible
 from packshot.models.cutout.net import MULTIPLE, MattingConfig, MattingNet
+from packshot.models.threads import one_thread
 from packshot.models.weights import load_into, load_tensors
 
 WEIGHTS = Path(__file__).parent / "weights" / "model.safetensors"
@@ -45,7 +46,7 @@ class OwnMatter:
     def __call__(self, photo: npt.NDArray[np.uint8]) -> Guess:
         """Returns the matte of a photo, uint8 [H, W, 3]; its longer side is the network's input size."""
         x, (h, w) = self.prepare(photo)
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             one = torch.sigmoid(self.net(x)[0])[0, 0, :h, :w]
             mirrored = torch.cat([x[..., :w].flip(3), x[..., w:]], 3)
             other = torch.sigmoid(self.net(mirrored)[0])[0, 0, :h, :w].flip(1)
