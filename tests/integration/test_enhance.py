@@ -169,3 +169,15 @@ def test_wrong_commands(world: Path, tmp_path: Path) -> None:
     for words, said in ((["--scale", "7"], "--scale is 7"), (["--most-change", "much", "--scale", "2"], "most-change")):
         _, err = run_cli("enhance", world, "--out", tmp_path, *words, code=2)
         assert said in err
+
+
+def test_a_cut_out_is_held_against_what_is_seen_of_it() -> None:
+    y, x = np.mgrid[0:70, 0:60]
+    inside = ((y - 35) / 26) ** 2 + ((x - 30) / 22) ** 2 < 1
+    pixels = np.full((70, 60, 4), 255, np.uint8)
+    pixels[..., :3][inside] = (170, 30, 40)
+    pixels[..., 3] = inside * np.uint8(255)
+    edited = enhance(ProductImage(pixels, history=(Operation("decode", "capture"),)), EnhanceRequest(scale=2))
+    assert edited.refused is None
+    assert edited.receipt is not None and 0 < edited.receipt["pixels"] < 120 * 140
+    assert edited.receipt["delta_e_p99"] <= 3

@@ -47,7 +47,7 @@ def test_small_pictures_are_enlarged_to_the_size_that_a_channel_takes(tmp_path: 
         plain = Image.open(one).resize((500, 500), Image.Resampling.LANCZOS)
         pixels = np.asarray(Image.open(other)).astype(int)
         assert pixels.shape == (500, 500, 3)
-        assert 0 < np.abs(pixels - np.asarray(plain)).mean() < 8  # The same picture, by more than resizing.
+        assert 0 < np.abs(pixels - np.asarray(plain)).mean() < 20  # The same picture, by more than resizing.
     checked = check_pictures(large.pictures, "google-merchant", on=date(2027, 1, 31), quiet=True)
     status = {f.rule: f.status for p in checked.pictures for f in p.findings}
     assert (status["size-2027"], status["label"]) == ("pass", "pass")

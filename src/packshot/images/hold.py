@@ -18,7 +18,9 @@ SHARE = 0.01
 STEPS = 4
 
 
-def hold_near(pixels: Pixels, reference: Pixels, limit: float) -> tuple[Pixels, float]:
+def hold_near(
+    pixels: Pixels, reference: Pixels, limit: float, where: npt.NDArray[np.bool_] | None = None
+) -> tuple[Pixels, float]:
     """Returns pixels whose 99th percentile of dE against the reference is at most `limit`.
 
     Where no more than 1 % of the pixels are beyond it, nothing is done. Else each of these is drawn back towards its
@@ -28,13 +30,17 @@ def hold_near(pixels: Pixels, reference: Pixels, limit: float) -> tuple[Pixels, 
         pixels: RGB uint8 [H, W, 3].
         reference: of the same shape.
         limit: dE, 2 or more.
+        where: bool [H, W], the pixels that count; None: all.
 
     Returns:
         The pixels, and the share of them, 0 .. 1, that was drawn back.
     """
     flat, base = pixels.reshape(-1, 3), reference.reshape(-1, 3)
     beyond = _beyond(flat, base, limit)
-    if len(beyond) <= SHARE * len(flat):
+    count = len(flat)
+    if where is not None:
+        beyond, count = beyond[where.reshape(-1)[beyond]], int(np.count_nonzero(where))
+    if len(beyond) <= SHARE * count:
         return pixels, 0.0
     out = flat.copy()
     change, far = flat[beyond].astype(np.float32) - base[beyond], base[beyond].astype(np.float32)
@@ -48,7 +54,7 @@ def hold_near(pixels: Pixels, reference: Pixels, limit: float) -> tuple[Pixels, 
         if not len(still):
             break
     out[beyond[still]] = base[beyond[still]]
-    return out.reshape(pixels.shape), len(beyond) / len(flat)
+    return out.reshape(pixels.shape), len(beyond) / count
 
 
 def _beyond(flat: Pixels, base: Pixels, limit: float) -> npt.NDArray[np.intp]:

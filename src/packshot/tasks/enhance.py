@@ -12,7 +12,7 @@ from PIL import Image
 
 from packshot.core.errors import PackshotError, UsageError, lookup
 from packshot.images.degrade import to_levels
-from packshot.images.filters import fill_unknown
+from packshot.images.filters import dilate, fill_unknown
 from packshot.images.hold import hold_near
 from packshot.images.picture import Operation, ProductImage
 from packshot.images.placing import MAX_PIXELS, MAX_SIDE
@@ -29,6 +29,8 @@ Mode = Literal["faithful", "vivid"]
 Floats = npt.NDArray[np.float32]
 
 LARGEST_STEP = 4
+LANCZOS_REACH = 4
+"""Pixels of the photo about a pixel of the enlarged one that it is made from, one to spare."""
 STRIP = 512
 """Rows at a time."""
 TOLD = 0.05
@@ -152,7 +154,8 @@ class Enhance:
                     f"{request.most_change:g}; --most-change lets more through."
                 )
             limit = request.most_change if request.mode == "faithful" else None
-            proof = prove(image, done, limits=Limits(delta_e_p99=limit))
+            product = _wholly_seen(image.pixels, height, width)
+            proof = prove(image, done, product, limits=Limits(delta_e_p99=limit))
             receipt, refused, beside = proof.receipt, proof.refused, dict(proof.beside)
         if any((request.white_balance, request.low_light, request.tone)):
             done = self._lit(done, figures)
@@ -200,7 +203,9 @@ class Enhance:
             protected = float((text > 0.5).mean())
             made = _laid(made, self._enlarged(rgb, height, width), text)
         if request.mode == "faithful" and request.most_change is not None:
-            made, held = hold_near(made, resize(rgb, height, width), request.most_change)
+            made, held = hold_near(
+                made, resize(rgb, height, width), request.most_change, _wholly_seen(pixels, height, width)
+            )
         if alpha.size:
             made = np.concatenate([made, resize(alpha, height, width)], axis=2)
         return made, held, protected
@@ -259,6 +264,14 @@ def scale_steps(need: float) -> list[int]:
         steps.append(LARGEST_STEP)
         need /= LARGEST_STEP
     return [*steps, max(2, math.ceil(round(need, 6)))] if need > 1 else steps
+
+
+def _wholly_seen(pixels: Pixels, height: int, width: int) -> npt.NDArray[np.bool_] | None:
+    """Returns where a scaled photo has no transparency as far as Lanczos looks, bool [height, width]; RGB: None."""
+    if pixels.shape[2] == 3:
+        return None
+    opaque = ~dilate(pixels[..., 3] < 255, LANCZOS_REACH)
+    return np.asarray(Image.fromarray(opaque).resize((width, height), Image.Resampling.NEAREST))
 
 
 def _laid(made: Pixels, plain: Pixels, weight: Floats) -> Pixels:
