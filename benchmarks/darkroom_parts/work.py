@@ -7,7 +7,6 @@ case is run once before, untimed, unless that took long.
 
 import argparse
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -18,23 +17,11 @@ import numpy as np
 from benchmarks.darkroom_parts.cases import Case
 from benchmarks.darkroom_parts.runner import Runner
 from benchmarks.darkroom_parts.table import TASKS
+from packshot.core.process import peak_memory
 from packshot.core.runs import append_jsonl, read_jsonl
 
 WARM_SECONDS = 20.0
 """A first case that took longer than this is not run again for its time without the warming-up."""
-
-
-def peak_mib() -> float:
-    """The most memory that this process has held so far.
-
-    Linux's own VmHWM, where it is there: `ru_maxrss` begins with what the parent held when it started this process.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def timed(runner: Runner, case: Case) -> tuple[Any, dict[str, Any], dict[str, float]]:
@@ -72,7 +59,7 @@ def main() -> None:
         if not warm and spent["cpu_seconds"] <= WARM_SECONDS:
             output, more, spent = timed(runner, case)
         warm = True
-        row = {"case": case.name, **facts, **more, **spent, "peak_mib": peak_mib()}
+        row = {"case": case.name, **facts, **more, **spent, "peak_mib": peak_memory() / 2**20}
         if isinstance(output, list):
             row["rows"] = output
         else:

@@ -9,7 +9,6 @@ Letters: n pictures.
 
 import argparse
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -22,18 +21,13 @@ from benchmarks.peers.table import RECIPES, Competitor, find_competitor
 from packshot.catalog import Catalog, open_catalog
 from packshot.core.errors import PackshotError
 from packshot.core.files import write_json
-from packshot.core.process import keep_freed_memory
+from packshot.core.process import keep_freed_memory, peak_memory
 from packshot.core.random import stream_seed
 from packshot.models.ranges import to_model
 from packshot.sampling.generator import cut_margin, equal_shares, load_generator
 from packshot.training.data import Batches
 
 SAMPLE_SEED = 3
-
-
-def peak_mib() -> float:
-    """The most memory that this process has held so far (Linux counts in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def train_peer(competitor: Competitor, photos: Catalog, budgets: list[float], args: argparse.Namespace) -> None:
@@ -51,7 +45,12 @@ def train_peer(competitor: Competitor, photos: Catalog, budgets: list[float], ar
             x, y, _ = batches.at(step)
             learner.step(to_model(x), y, min(1.0, used / last))
             step += 1
-        facts = {"steps": step, "images": step * learner.batch_size, "cpu_seconds": used, "peak_mib": peak_mib()}
+        facts = {
+            "steps": step,
+            "images": step * learner.batch_size,
+            "cpu_seconds": used,
+            "peak_mib": peak_memory() / 2**20,
+        }
         samples = learner.sample(equal_shares(args.samples, len(photos.categories)))
         leave(f"{args.stem}-{budget:g}", cut_margin(samples, packed.margin), facts)
 
@@ -87,7 +86,7 @@ def train_packshot(competitor: Competitor, photos: Catalog, budgets: list[float]
             "steps": result.step,
             "images": result.images,
             "cpu_seconds": result.cpu_seconds,
-            "peak_mib": peak_mib(),
+            "peak_mib": peak_memory() / 2**20,
             "rollbacks": result.rollbacks,
         }
         labels = equal_shares(args.samples, len(photos.categories)).tolist()

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -52,6 +53,19 @@ def check_memory(needed: float, what: str, advice: str) -> None:
         raise PackshotError(
             f"{what} need about {needed / 2**30:,.1f} GiB of memory, and {free / 2**30:,.1f} GiB are free; {advice}."
         )
+
+
+def peak_memory() -> float:
+    """Returns the most memory in bytes that this process has held so far.
+
+    Linux's own VmHWM where it is there: `ru_maxrss` begins with what the parent held when it started this process.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
 
 
 def free_memory() -> float | None:

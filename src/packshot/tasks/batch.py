@@ -8,7 +8,6 @@ done.
 from __future__ import annotations
 
 import json
-import resource
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from typing import Any, Literal, get_args
 import packshot
 from packshot.core.errors import DiskFull, PackshotError, UsageError, lookup
 from packshot.core.files import disk_errors, sha256_file
+from packshot.core.process import peak_memory
 from packshot.core.progress import Progress
 from packshot.core.runs import append_jsonl
 from packshot.images.decode import BadPicture
@@ -198,8 +198,9 @@ def plan_photos(photos: list[Path], edit: Edit, out: Path) -> Plan:
             sampled, spent = sampled + 1, spent + time.monotonic() - start
     each = spent / sampled if sampled else None
     steps = [step["task"] for step in edit.settings().get("steps", [{"task": edit.task}])]
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Plan(edit.task, steps, len(found), sampled, each, each and each * len(found), round(memory, 1))
+    return Plan(
+        edit.task, steps, len(found), sampled, each, each and each * len(found), round(peak_memory() / 2**20, 1)
+    )
 
 
 def _found(photos: list[Path], out: Path) -> list[Photo]:
