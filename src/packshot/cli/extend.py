@@ -31,7 +31,7 @@ def extend(
 ) -> None:
     """Give PHOTOS more room: their background goes on, and every pixel of theirs stays as it is.
 
-    No network is used, so the results are not AI-made.
+    A network tells product from background; what is added no network made, so the results are not AI-made.
     """
     from packshot.images.placing import parse_aspect
     from packshot.tasks.cutout import Cutout

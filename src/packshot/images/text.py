@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from scipy import ndimage
 
 from packshot.images.filters import blur, dilate, max_filter
 from packshot.images.resize import Pixels, resize, to_grey
@@ -132,46 +133,7 @@ def _even(heights: npt.NDArray[np.float32]) -> bool:
 
 def components(mask: Bools) -> list[Mark]:
     """Returns the connected components (8 neighbours) of a mask [H, W]."""
-    # Runs of each row, then a union of the runs that touch those of the row above.
-    padded = np.pad(mask, ((0, 0), (1, 1))).astype(np.int8)
-    edges = np.diff(padded, axis=1)
-    rows, starts = np.nonzero(edges == 1)
-    ends = np.nonzero(edges == -1)[1]
-    parent = list(range(len(rows)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    first = np.searchsorted(rows, np.arange(mask.shape[0] + 1)).tolist()
-    s, e = starts.tolist(), ends.tolist()
-    for y in range(1, mask.shape[0]):
-        above, here = first[y - 1], first[y]
-        while above < first[y] and here < first[y + 1]:
-            if s[here] <= e[above] and s[above] <= e[here]:
-                one, other = root(above), root(here)
-                parent[max(one, other)] = min(one, other)
-            if e[above] < e[here]:
-                above += 1
-            else:
-                here += 1
-    if not parent:
-        return []
-    label = np.unique([root(i) for i in range(len(parent))], return_inverse=True)[1]
-    n = int(label.max()) + 1
-    box = np.full((4, n), -1, np.int64)
-    box[:2] = max(mask.shape)
-    for side, at, better in (
-        (0, rows, np.minimum),
-        (1, starts, np.minimum),
-        (2, rows + 1, np.maximum),
-        (3, ends, np.maximum),
-    ):
-        better.at(box[side], label, at)
-    area = np.bincount(label, weights=ends - starts)
-    return [
-        Mark(top, left, bottom, right, int(a))
-        for (top, left, bottom, right), a in zip(box.T.tolist(), area, strict=True)
-    ]
+    labels, _ = ndimage.label(mask, np.ones((3, 3)))
+    areas = np.bincount(labels.ravel())[1:].tolist()
+    places = ndimage.find_objects(labels)
+    return [Mark(y.start, x.start, y.stop, x.stop, a) for (y, x), a in zip(places, areas, strict=True)]

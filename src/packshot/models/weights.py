@@ -4,9 +4,9 @@ Nothing is ever unpickled. A file that does not fit its network is refused by na
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from packshot.core.errors import PackshotError
 from packshot.core.files import disk_errors, write_bytes
+
+N = TypeVar("N", bound=nn.Module)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -52,6 +54,26 @@ def _load(path: Path, *, tensors: bool) -> tuple[dict[str, Tensor], dict[str, An
             return {name: f.get_tensor(name) for name in (f.keys() if tensors else ())}, header
     except (SafetensorError, KeyError, ValueError) as e:
         raise PackshotError(f"{path} is damaged or not a Packshot file ({e}); restore it, or train again.") from e
+
+
+def load_network(path: Path, what: str, build: Callable[[dict[str, Any]], N]) -> N:
+    """Returns a network with the weights of a file, ready to answer: no gradients, float32, channels last.
+
+    Args:
+        path: the file; float16 weights become float32.
+        what: the network in words, for errors.
+        build: makes it, its weights anyhow, from the configuration in the file's header.
+
+    Raises:
+        PackshotError: the file is missing, damaged, or holds another network.
+    """
+    tensors, header = load_tensors(path)
+    try:
+        network = build(header["config"])
+    except (KeyError, TypeError, ValueError, PackshotError) as e:
+        raise PackshotError(f"{path} holds no {what} of this version ({e}); train it again.") from e
+    load_into(network, tensors, str(path))
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def take_part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

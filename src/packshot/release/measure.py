@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from packshot.images.filters import dilate
 from packshot.images.resize import Pixels, flatten
 
 Mask = npt.NDArray[np.bool_]
@@ -68,7 +69,7 @@ def white_share(pixels: Pixels, background: Background) -> float:
     Pixels within `HALO` of the product's are left out, unless the picture has no others.
     """
     rgb = flatten(pixels)
-    far = ~_grown(background.product, HALO)
+    far = ~dilate(background.product, HALO)
     counted = far if far.any() else ~background.product
     white = (rgb == 255).all(axis=2)
     return float(white[counted].mean()) if counted.any() else 0.0
@@ -118,15 +119,3 @@ def _distance(rgb: Pixels, colour: Pixels) -> npt.NDArray[np.int16]:
     """Returns d of each pixel, int16."""
     out: npt.NDArray[np.int16] = np.abs(rgb.astype(np.int16) - colour.astype(np.int16)).max(axis=-1)
     return out
-
-
-def _grown(mask: Mask, by: int) -> Mask:
-    """Returns the mask grown by a square of `by` pixels on each side."""
-    for axis in (0, 1):
-        padding = [(by + 1, by) if a == axis else (0, 0) for a in (0, 1)]
-        total = np.cumsum(np.pad(mask, padding).astype(np.int32), axis=axis)
-        n = mask.shape[axis]
-        window = 2 * by + 1
-        high, low = np.take(total, range(window, n + window), axis), np.take(total, range(n), axis)
-        mask = high > low
-    return mask

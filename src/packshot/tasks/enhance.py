@@ -21,7 +21,6 @@ from packshot.images.text import text_mask
 from packshot.images.tone import auto_tone, lift_shadows, white_balance
 from packshot.models.restore.apply import Restorer, load_restorer
 from packshot.models.restore.vivid import Vivid, VividModel, load_vivid
-from packshot.models.threads import one_thread
 from packshot.release.receipt import Limits, heat_map, prove
 from packshot.tasks.edit import Edited
 
@@ -195,8 +194,7 @@ class Enhance:
         text = text_mask(rgb) if self.protects else None
         made = rgb
         if self.cleaner is not None:
-            with one_thread():
-                made = self.cleaner(rgb, 1, (request.deblur, request.denoise, request.jpeg))
+            made = self.cleaner(rgb, 1, (request.deblur, request.denoise, request.jpeg))
         made = self._made_up(made, height, width) if self.vivid is not None else self._enlarged(made, height, width)
         held = protected = 0.0
         if text is not None and text.any():
@@ -213,8 +211,7 @@ class Enhance:
     def _enlarged(self, rgb: Pixels, height: int, width: int) -> Pixels:
         for step in scale_steps(max(height / rgb.shape[0], width / rgb.shape[1])):
             assert self.scaler is not None
-            with one_thread():
-                rgb = self.scaler(rgb, step)
+            rgb = self.scaler(rgb, step)
         return rgb if rgb.shape[:2] == (height, width) else resize(rgb, height, width)
 
     def _made_up(self, rgb: Pixels, height: int, width: int) -> Pixels:

@@ -1,4 +1,4 @@
-"""Training of the inpainter: a small loop of its own, seeded and resumable.
+"""Training of the inpainter.
 
 Every sample is a function of (seed, step, place in the batch): a run that was stopped goes on as if it had not been.
 
@@ -9,7 +9,6 @@ mean |f(G(x)) - f(y)| (feature matching: Wang et al. 2018, arXiv:1711.11585) and
 
 import json
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,14 +21,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from packshot.core.random import stream_seed
-from packshot.core.runs import append_jsonl
 from packshot.images.resize import Pixels, flatten
 from packshot.images.smooth import Mask, fill_smooth
 from packshot.losses.gan import hinge_d_fake, hinge_d_real, wasserstein_g
 from packshot.models.inpaint.net import InpaintConfig, InpaintNet, PatchDiscriminator
 from packshot.models.weights import save_tensors
-from packshot.training.checkpoint import Progress, list_checkpoints, load_checkpoint, save_checkpoint
-from packshot.training.ema import ema_decay, make_ema, update_ema
+from packshot.training.checkpoint import Progress
+from packshot.training.ema import make_ema
+from packshot.training.steps import run_steps
 
 HOLES = ("box", "blob", "stroke")
 
@@ -168,7 +167,6 @@ def train_inpaint(
         until: the step to stop at for now; None: the end of the run.
         log_every: steps between lines of the log; a checkpoint is written at every tenth.
     """
-    last = config.steps if until is None else min(until, config.steps)
     torch.manual_seed(stream_seed(config.seed, "weights") % 2**63)
     net = InpaintNet(config.net).to(device, memory_format=torch.channels_last)
     judge = PatchDiscriminator().to(device)
@@ -177,32 +175,24 @@ def train_inpaint(
         "net": torch.optim.Adam(net.parameters(), config.lr, betas=(0.9, 0.99), fused=True),
         "judge": torch.optim.Adam(judge.parameters(), config.lr, betas=(0.5, 0.99), fused=True),
     }
-    networks = {"net": net, "judge": judge, "ema": ema}
-    checkpoints = out / "checkpoints"
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    found = list_checkpoints(checkpoints)
-    progress = load_checkpoint(found[-1], networks, optimizers) if found else Progress()
-    samples, used = Samples(photos, config), time.process_time() - progress.cpu_seconds
-    rows: list[dict[str, float]] = []
-    while progress.step < last:
-        rate = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress.step / config.steps))
-        for optimizer in optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = config.lr * rate * min(1.0, (progress.step + 1) / 200)
-        y, x, mask = (t.to(device) for t in samples.at(progress.step))
-        judged = progress.step >= config.adversarial_from * config.steps
-        rows.append(_step(net, judge, optimizers, (y, x, mask), config, judged))
-        progress.step += 1
-        progress.images += config.batch_size
-        update_ema(ema, net, ema_decay(config.batch_size, progress.images, config.ema_halflife_kimg, 0.05))
-        if progress.step % log_every == 0 or progress.step == last:
-            progress.cpu_seconds = time.process_time() - used
-            means = {name: float(np.mean([row[name] for row in rows if name in row])) for name in rows[-1]}
-            append_jsonl(out / "log.jsonl", {"step": progress.step, **means, "cpu_seconds": progress.cpu_seconds})
-            rows = []
-        if progress.step % (10 * log_every) == 0 or progress.step == last:
-            save_checkpoint(checkpoints, progress, networks, optimizers, keep=2)
-            save_inpainter(out / "inpaint.safetensors", ema, config, progress)
+    samples = Samples(photos, config)
+
+    def learn(step: int) -> dict[str, float]:
+        y, x, mask = (t.to(device) for t in samples.at(step))
+        judged = step >= config.adversarial_from * config.steps
+        return _step(net, judge, optimizers, (y, x, mask), config, judged)
+
+    run_steps(
+        learn,
+        {"net": net, "judge": judge, "ema": ema},
+        optimizers,
+        config,
+        out,
+        save=lambda progress: save_inpainter(out / "inpaint.safetensors", ema, config, progress),
+        until=until,
+        log_every=log_every,
+        save_every=10 * log_every,
+    )
     return ema
 
 

@@ -1,4 +1,4 @@
-"""Training of the networks behind `enhance`: a small loop of its own, seeded and resumable.
+"""Training of the networks behind `enhance`.
 
 Every sample is a function of (seed, step, place in the batch): a run that was stopped goes on as if it had not been.
 
@@ -9,10 +9,8 @@ Source: the loss, L1 + weight * L1 of the transforms, is that of SAFMN (Sun et a
 """
 
 import json
-import math
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +19,14 @@ from PIL import Image
 from torch import Tensor
 
 from packshot.core.random import stream_seed
-from packshot.core.runs import append_jsonl
 from packshot.images.degrade import Damage, damage, shrunk
 from packshot.images.resize import Pixels
 from packshot.models.restore.apply import lanczos
 from packshot.models.restore.net import RestoreConfig, RestoreNet
 from packshot.models.weights import save_tensors
-from packshot.training.checkpoint import Progress, list_checkpoints, load_checkpoint, save_checkpoint
-from packshot.training.ema import ema_decay, make_ema, update_ema
+from packshot.training.checkpoint import Progress
+from packshot.training.ema import make_ema
+from packshot.training.steps import run_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,23 +160,14 @@ def train_restore(
         until: the step to stop at for now; None: the end of the run.
         log_every: steps between lines of the log; a checkpoint is written at every fifth.
     """
-    last = config.steps if until is None else min(until, config.steps)
     torch.manual_seed(stream_seed(config.seed, "weights") % 2**63)
     net = RestoreNet(config.net).to(memory_format=torch.channels_last)
     ema = make_ema(net)
     optimizer = torch.optim.Adam(net.parameters(), config.lr, betas=(0.9, 0.99), fused=True)
-    networks, optimizers = {"net": net, "ema": ema}, {"net": optimizer}
-    checkpoints = out / "checkpoints"
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    found = list_checkpoints(checkpoints)
-    progress = load_checkpoint(found[-1], networks, optimizers) if found else Progress()
-    samples, used = Samples(photos, config), time.process_time() - progress.cpu_seconds
-    losses: list[float] = []
-    while progress.step < last:
-        rate = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress.step / config.steps))
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * rate * min(1.0, (progress.step + 1) / 200)
-        scale, x, base, y, controls = samples.at(progress.step)
+    samples = Samples(photos, config)
+
+    def learn(step: int) -> dict[str, float]:
+        scale, x, base, y, controls = samples.at(step)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
             made = net(x, scale, controls)
         loss = compute_loss(base + made.float(), y, config.fft_weight)
@@ -186,25 +175,24 @@ def train_restore(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
-        progress.step += 1
-        progress.images += config.batch_size
-        update_ema(ema, net, ema_decay(config.batch_size, progress.images, config.ema_halflife_kimg, 0.05))
-        losses.append(float(loss.detach()))
-        if progress.step % log_every == 0 or progress.step == last:
-            progress.cpu_seconds = time.process_time() - used
-            row = {"step": progress.step, "loss": float(np.mean(losses)), "cpu_seconds": progress.cpu_seconds}
-            append_jsonl(out / "log.jsonl", row)
-            losses = []
-        if progress.step % (5 * log_every) == 0 or progress.step == last:
-            save_checkpoint(checkpoints, progress, networks, optimizers, keep=2)
-            save_restore(out / "model.safetensors", ema, config, progress)
+        return {"loss": float(loss.detach())}
+
+    run_steps(
+        learn,
+        {"net": net, "ema": ema},
+        {"net": optimizer},
+        config,
+        out,
+        save=lambda progress: save_restore(out / "model.safetensors", ema, config, progress),
+        until=until,
+        log_every=log_every,
+        save_every=5 * log_every,
+    )
     return ema
 
 
 def save_restore(path: Path, net: RestoreNet, config: RestoreTraining, progress: Progress) -> None:
     """Writes the weights with the sizes of the network in the header."""
-    from dataclasses import asdict
-
     about = json.loads(json.dumps(asdict(config.net)))
     header = {"model": "restore", "config": about, "steps": progress.step, "cpu_seconds": progress.cpu_seconds}
     save_tensors(path, net.state_dict(), header)

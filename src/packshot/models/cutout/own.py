@@ -12,12 +12,11 @@ import torch
 from PIL import Image
 
 from packshot.core.config import build_config
-from packshot.core.errors import PackshotError
 from packshot.core.files import sha256_file
 from packshot.models.cutout.guess import Floats, Guess, agreement, certainty, plausible
 from packshot.models.cutout.net import MULTIPLE, MattingConfig, MattingNet
 from packshot.models.threads import one_thread
-from packshot.models.weights import load_into, load_tensors
+from packshot.models.weights import load_network
 
 WEIGHTS = Path(__file__).parent / "weights" / "model.safetensors"
 CARD = WEIGHTS.with_name("card.json")
@@ -27,16 +26,15 @@ class OwnMatter:
     """Runs the network on the photo and on its mirror image, and means the two; how they differ says how sure it is."""
 
     name = "packshot-matte"
+    size: int
+    threshold: float
 
     def __init__(self, path: Path) -> None:
-        tensors, header = load_tensors(path)
-        try:
-            self.net = MattingNet(build_config(MattingConfig, header["config"]["net"]))
-            self.size, self.threshold = int(header["config"]["size"]), float(header["config"]["threshold"])
-        except (KeyError, TypeError, ValueError) as e:
-            raise PackshotError(f"{path} holds no matting network of this version ({e}); train it again.") from e
-        load_into(self.net, tensors, str(path))
-        self.net = self.net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        def build(config: dict[str, Any]) -> MattingNet:
+            self.size, self.threshold = int(config["size"]), float(config["threshold"])
+            return MattingNet(build_config(MattingConfig, config["net"]))
+
+        self.net = load_network(path, "matting network", build)
         self.checksum = sha256_file(path)
 
     def settings(self) -> dict[str, Any]:

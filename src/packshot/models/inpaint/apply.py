@@ -14,11 +14,11 @@ import torch
 from torch.nn import functional as F
 
 from packshot.core.config import build_config
-from packshot.core.errors import PackshotError
 from packshot.core.files import sha256_file
 from packshot.images.smooth import fill_smooth, fit_guess
 from packshot.models.inpaint.net import InpaintConfig, InpaintNet
-from packshot.models.weights import load_into, load_tensors
+from packshot.models.threads import one_thread
+from packshot.models.weights import load_network
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -41,13 +41,7 @@ class Inpainter:
     """
 
     def __init__(self, path: Path) -> None:
-        tensors, header = load_tensors(path)
-        try:
-            self.net = InpaintNet(build_config(InpaintConfig, header["config"]))
-        except (KeyError, TypeError, ValueError, PackshotError) as e:
-            raise PackshotError(f"{path} holds no inpainter of this version ({e}); train it again.") from e
-        load_into(self.net, {name: t.float() for name, t in tensors.items()}, str(path))
-        self.net = self.net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.net = load_network(path, "inpainter", lambda c: InpaintNet(build_config(InpaintConfig, c)))
         self.checksum = sha256_file(path)
 
     def __call__(self, pixels: Pixels, hole: Mask) -> Floats:
@@ -66,7 +60,7 @@ class Inpainter:
         mask = torch.from_numpy(inner.astype(np.float32))[None, None]
         x = F.interpolate(x, size=size, mode="bilinear", antialias=True)
         mask = (F.interpolate(mask, size=size, mode="bilinear", antialias=True) > 0.01).float()
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             change = self.net(x, mask) - x
         change = F.interpolate(change, size=(height, width), mode="bicubic", align_corners=False)
         guess = part + change[0].permute(1, 2, 0).numpy() * np.float32(255)

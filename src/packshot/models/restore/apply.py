@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 
 from packshot.core.config import build_config
-from packshot.core.errors import PackshotError
 from packshot.core.files import sha256_file
 from packshot.images.tiles import map_tiles
 from packshot.models.restore.net import RestoreConfig, RestoreNet
-from packshot.models.weights import load_into, load_tensors
+from packshot.models.threads import one_thread
+from packshot.models.weights import load_network
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -38,13 +38,7 @@ class Restorer:
     """
 
     def __init__(self, path: Path) -> None:
-        tensors, header = load_tensors(path)
-        try:
-            self.net = RestoreNet(build_config(RestoreConfig, header["config"]))
-        except (KeyError, TypeError, ValueError, PackshotError) as e:
-            raise PackshotError(f"{path} holds no restoration network of this version ({e}); train it again.") from e
-        load_into(self.net, tensors, str(path))
-        self.net = self.net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.net = load_network(path, "restoration network", lambda c: RestoreNet(build_config(RestoreConfig, c)))
         self.checksum = sha256_file(path)
 
     def __call__(self, pixels: Pixels, scale: int, controls: tuple[float, ...] = (), *, tile: int = TILE) -> Pixels:
@@ -61,7 +55,7 @@ class Restorer:
 
         def run(part: npt.NDArray[Any]) -> npt.NDArray[Any]:
             x = torch.from_numpy(part.astype(np.float32)).permute(2, 0, 1)[None] / 255
-            with torch.inference_mode():
+            with one_thread(), torch.inference_mode():
                 added = self.net(x, scale, given)[0].permute(1, 2, 0).numpy()
             made = lanczos(part, scale)
             made += added * np.float32(255)
