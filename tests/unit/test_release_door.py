@@ -115,7 +115,9 @@ def test_the_label_is_in_the_file(ending: str, tmp_path: Path) -> None:
     path = tmp_path / "new" / f"shirt{ending}"
     released = release(picture(SAMPLE), path)
     data = path.read_bytes()
-    assert released == Released(path=path, sha256=hashlib.sha256(data).hexdigest(), source_type=TRAINED)
+    checksum, mark = hashlib.sha256(data).hexdigest(), released.mark
+    assert released == Released(path=path, sha256=checksum, source_type=TRAINED, mark=mark)
+    assert mark is not None and len(bytes.fromhex(mark)) == 5
     assert declared(path) == TERMS + TRAINED
     back = decode(path)
     assert back.history[0].params["source_type"] == TRAINED
@@ -266,7 +268,7 @@ def test_a_file_that_reads_back_differently_is_not_released(
         return out
 
     monkeypatch.setattr(door, "encode", broken)
-    with pytest.raises(PackshotError, match="does not read back"):
+    with pytest.raises(PackshotError, match="nothing was released"):
         release(picture(SAMPLE), tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
 

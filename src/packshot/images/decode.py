@@ -6,7 +6,7 @@ import stat
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, features
@@ -125,6 +125,36 @@ def decode(source: Path | bytes, *, limits: Limits = DEFAULT_LIMITS, at_least: i
         raise BadPicture(f"{_name(path)} is cut short or damaged, and cannot be decoded as {kind}.") from e
 
 
+class Header(NamedTuple):
+    """What a picture file says before anything of it is decoded: its format, and its size as it is stored."""
+
+    format: str
+    width: int
+    height: int
+
+
+def read_header(path: Path, *, max_bytes: int = 2**30) -> Header:
+    """Returns what a picture file says of itself, also of one with more pixels than `decode` takes.
+
+    Raises:
+        BadPicture: missing, empty, larger than `max_bytes`, or without a header that can be read.
+    """
+    try:
+        data = _read(path, Limits(max_bytes=max_bytes))
+        kind = format_of(data)
+        if kind is None:
+            raise _Refusal(f"is not a picture: its content is none of {', '.join(SUFFIXES)}")
+        size = _webp_size(data) if kind == "WEBP" else None
+        if size is None:
+            with quiet() if _may_warn(data, kind) else nullcontext():
+                size = _open(data, kind).size
+        return Header(kind, *size)
+    except _Refusal as e:
+        raise BadPicture(f"{_name(path)} {e}.") from e
+    except Exception as e:  # As in `decode`.
+        raise BadPicture(f"{_name(path)} is cut short or damaged; its size cannot be read.") from e
+
+
 def plain_jpeg(data: bytes, limits: Limits) -> Image.Image | None:
     """Returns what `decode` gives for an RGB JPEG without any metadata that it would heed, a sixth faster.
 
@@ -218,6 +248,11 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
+def has_manifest(data: bytes) -> bool:
+    """Returns whether a file's bytes look as if they held a C2PA manifest; cheap, and right about all that do."""
+    return b"jumb" in data and b"c2pa" in data
+
+
 def _open(data: bytes, kind: str) -> Image.Image:
     """Reads the header; nothing is decoded."""
     stream = io.BytesIO(data)
@@ -293,5 +328,6 @@ def _decode(data: bytes, kind: str, path: Path | None, limits: Limits, at_least:
         "source_type": xmp.source_type(packet) if packet else None,
         "notes": notes,
     }
-    metadata = Metadata(exif_bytes, icc, packet, exif.dpi_of_picture(im, exif_bytes))
+    credentials = data if has_manifest(data) else None
+    metadata = Metadata(exif_bytes, icc, packet, exif.dpi_of_picture(im, exif_bytes), credentials)
     return ProductImage(np.asarray(upright), metadata, (Operation("decode", "capture", params),))

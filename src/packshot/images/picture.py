@@ -25,12 +25,15 @@ class Metadata:
         icc: an ICC profile that is right for sRGB pixels. A profile that the pixels were converted from is not kept.
         xmp: an XMP packet (XML), as it was found.
         dpi: horizontal and vertical resolution in pixels per inch.
+        credentials: the whole file, where it holds a C2PA manifest: what leaves later keeps that manifest as the
+            ingredient that it began with.
     """
 
     exif: bytes | None = None
     icc: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+    credentials: bytes | None = field(default=None, repr=False)
 
 
 def _json(value: Any) -> Any:

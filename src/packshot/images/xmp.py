@@ -59,7 +59,8 @@ SYNTHETIC = (
 
 MAX_BYTES = 4 * 2**20
 MAX_DEPTH = 50
-PREFIXES = {RDF: "rdf", META: "x", IPTC_EXT: "Iptc4xmpExt", XMP_RIGHTS: "xmpRights", XML: "xml"}
+TC260 = "http://www.tc260.org.cn/ns/AIGC/1.0/"
+PREFIXES = {RDF: "rdf", META: "x", IPTC_EXT: "Iptc4xmpExt", XMP_RIGHTS: "xmpRights", XML: "xml", TC260: "TC260"}
 
 
 class BadXmp(Exception):

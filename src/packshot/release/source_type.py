@@ -45,8 +45,12 @@ def derive_source_type(history: Sequence[Operation], declared: str | None = None
     else:
         derived = "algorithmicallyEnhanced" if "learned" in origins else None
     terms = [declared, *(operation.params.get("source_type") for operation in history), derived]
-    known = [term for term in terms if isinstance(term, str) and term]
-    return max(known, key=_strength, default=None)
+    return strongest([term for term in terms if isinstance(term, str)])
+
+
+def strongest(terms: Sequence[str | None]) -> str | None:
+    """Returns the term that says most about artificial origin, the first of equals; None: there is none."""
+    return max((term for term in terms if term), key=_strength, default=None)
 
 
 def _strength(term: str) -> int:

@@ -1,0 +1,128 @@
+"""The dialects beside C2PA: XMP for IPTC and for China's measures, JSON-LD of schema.org, flags of platforms.
+
+Sources: IPTC Photo Metadata Standard 2023.1; TC260's guide to GB 45438-2025 (namespace, property and keys were read at
+their source, the codes of `Label` were not); schema.org/digitalSourceType; DV360 and Taboola: the names of their flags.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from packshot.images import xmp
+from packshot.images.xmp import Packet
+from packshot.release.statement import Statement
+
+AIGC = f"{{{xmp.TC260}}}AIGC"
+AIGC_KEYS = (
+    "Label",
+    "ContentProducer",
+    "ProduceID",
+    "ReservedCode1",
+    "ContentPropagator",
+    "PropagateID",
+    "ReservedCode2",
+)
+SCHEMA_ORG = {
+    "trainedAlgorithmicMedia": "TrainedAlgorithmicMediaDigitalSource",
+    "compositeWithTrainedAlgorithmicMedia": "CompositeWithTrainedAlgorithmicMediaDigitalSource",
+    "algorithmicallyEnhanced": "AlgorithmicallyEnhancedDigitalSource",
+    "digitalCapture": "DigitalCaptureDigitalSource",
+}
+NOTICE_TEXTS = {
+    "generated": {"en": "Generated with AI", "zh": "AI 生成"},
+    "modified": {"en": "Modified with AI", "zh": "AI 修改"},
+}
+
+
+def producer() -> str:
+    """Returns who produces the pictures, for China's label: $PACKSHOT_PRODUCER, else "Packshot"."""
+    return os.environ.get("PACKSHOT_PRODUCER") or "Packshot"
+
+
+def aigc(statement: Statement, mark: str) -> str | None:
+    """Returns the JSON text of China's label, or None where none is due.
+
+    The code of `Label` is "1" for what AI made, unless PACKSHOT_CHINA_LABEL says otherwise: that clause is unconfirmed.
+
+    Args:
+        statement: what is said.
+        mark: the picture's id, hex.
+    """
+    if not statement.china_label:
+        return None
+    values = {"Label": os.environ.get("PACKSHOT_CHINA_LABEL") or "1", "ContentProducer": producer(), "ProduceID": mark}
+    return json.dumps({key: values.get(key, "") for key in AIGC_KEYS}, ensure_ascii=False)
+
+
+def read_aigc(packet: bytes | None) -> dict[str, Any] | None:
+    """Returns China's label as a file's XMP holds it, or None: there is none, or it is no JSON table."""
+    if packet is None or b"AIGC" not in packet:
+        return None
+    try:
+        found = json.loads(Packet.parse(packet).get(AIGC) or "null")
+    except (xmp.BadXmp, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def label_packet(packet: Packet, statement: Statement, mark: str) -> bool:
+    """Writes what is due into a packet; what it says already and more strongly stays.
+
+    Returns:
+        Whether anything was written.
+    """
+    wrote = False
+    term = statement.source_type
+    if term is not None and term != xmp.term_of(packet.get(xmp.SOURCE_TYPE)):
+        packet.set(xmp.SOURCE_TYPE, xmp.SOURCE_TYPE_TERMS + term)
+        wrote = True
+    text = aigc(statement, mark)
+    if text is not None and text != packet.get(AIGC):
+        packet.set(AIGC, text)
+        wrote = True
+    return wrote
+
+
+def side_car(
+    statement: Statement, *, name: str, mime: str, width: int, height: int, sha256: str, mark: str
+) -> dict[str, Any]:
+    """Returns what belongs beside the file: JSON-LD for the page, flags for platforms, texts for people.
+
+    Args:
+        statement: what is said.
+        name: the file's name.
+        mime: its format.
+        width: in pixels.
+        height: in pixels.
+        sha256: of the file's bytes.
+        mark: the picture's id, hex.
+    """
+    term, notice = statement.source_type, statement.notice
+    page: dict[str, Any] = {
+        "@context": "https://schema.org",
+        "@type": "ImageObject",
+        "contentUrl": name,
+        "encodingFormat": mime,
+        "width": width,
+        "height": height,
+        "sha256": sha256,
+    }
+    if term in SCHEMA_ORG:
+        page["digitalSourceType"] = f"https://schema.org/{SCHEMA_ORG[term]}"
+    made = notice is not None
+    platforms = {
+        "google-merchant": {"image": {"iptc_digital_source_type": term}},
+        "dv360": {"SyntheticContentAttestationStatus": "IS_SYNTHETIC" if made else "NOT_SYNTHETIC"},
+        "taboola": {"ai_disclosure": {"status": "AI_GENERATED" if made else "NOT_AI_GENERATED"}},
+    }
+    out: dict[str, Any] = {"id": mark, "source_type": term, "json_ld": page, "platforms": platforms}
+    if notice is not None:
+        texts: Mapping[str, str] = NOTICE_TEXTS[notice]
+        out["notice"] = {
+            language: {"caption": text, "alt": f"({text})", "html": f"<small>{text}</small>"}
+            for language, text in texts.items()
+        }
+    return out
