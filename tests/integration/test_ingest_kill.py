@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -49,10 +50,12 @@ def start(shop: Path, out: Path, workers: int = 2) -> subprocess.Popen[str]:
 
 
 def children(pid: int) -> list[int]:
-    try:
-        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+    """Returns its child processes, whichever of its threads started them."""
+    found = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += [int(p) for p in thread.read_text().split()]
+    return found
 
 
 def kill_when(process: subprocess.Popen[str], moment: Callable[[], bool]) -> bool:

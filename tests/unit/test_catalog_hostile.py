@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -19,8 +18,8 @@ from packshot.catalog import open_catalog
 from packshot.catalog import parts as parts_module
 from packshot.catalog.ingest import ingest
 from packshot.catalog.options import IngestOptions
-from packshot.catalog.workers import START
 from packshot.core.errors import PackshotError
+from packshot.core.workers import START
 from tests.catalog_photos import RIGHTS, encoded, files, jpeg, photo, rejected, run, write_folder
 
 
@@ -243,7 +242,6 @@ import sys
 from pathlib import Path
 from packshot.catalog.ingest import ingest
 from packshot.catalog.options import IngestOptions
-from packshot.catalog.workers import START
 from packshot.core.errors import PackshotError
 try:
     rights = {"licence": "CC0-1.0", "source": "made up by the tests"}
@@ -312,7 +310,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
 
 def ingest_workers() -> list[int]:
     """Process ids of the workers that this process started; other tests leave it with children of other kinds."""
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    children = " ".join(p.read_text() for p in Path("/proc/self/task").glob("*/children")).split()
     found = []
     for child in children:
         with suppress(FileNotFoundError, ProcessLookupError):  # It has ended since.
@@ -321,21 +319,37 @@ def ingest_workers() -> list[int]:
     return found
 
 
-def test_a_worker_that_is_killed_is_one_sentence(tmp_path: Path) -> None:
-    shop = write_folder(tmp_path / "shop", {"hats": 400})
-    out = tmp_path / "out"
+def ingest_while_workers_are_killed(shop: Path, out: Path, most: int) -> None:
+    killed: set[int] = set()
+    stop = threading.Event()
 
-    def kill_a_worker() -> None:
-        deadline = time.monotonic() + 60
-        while not (workers := ingest_workers()):
-            assert time.monotonic() < deadline, "no worker was seen"
-        os.kill(workers[0], signal.SIGKILL)
+    def kill() -> None:
+        while len(killed) < most and not stop.wait(0.001):
+            for worker in set(ingest_workers()) - killed:
+                killed.add(worker)
+                os.kill(worker, signal.SIGKILL)
 
-    thread = threading.Thread(target=kill_a_worker)
+    thread = threading.Thread(target=kill)
     thread.start()
-    with pytest.raises(PackshotError, match=r"worker process was killed.*run the same command again"):
+    try:
         ingest(shop, out, IngestOptions(workers=2, **RIGHTS))
-    thread.join()
+    finally:
+        stop.set()
+        thread.join()
+    assert killed, "no worker was seen"
+
+
+def test_a_worker_that_is_killed_costs_nothing(tmp_path: Path) -> None:
+    shop = write_folder(tmp_path / "shop", {"hats": 400})
+    ingest_while_workers_are_killed(shop, tmp_path / "out", 1)
+    run(shop, tmp_path / "whole")
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_workers_that_are_killed_one_after_the_other_are_one_sentence(tmp_path: Path) -> None:
+    shop, out = write_folder(tmp_path / "shop", {"hats": 400}), tmp_path / "out"
+    with pytest.raises(PackshotError, match=r"worker process was killed.*run the same command again"):
+        ingest_while_workers_are_killed(shop, out, 1000)
     assert run(shop, out).photos == 400
 
 

@@ -12,7 +12,7 @@ from packshot.images.seen import SEEN
 if TYPE_CHECKING:
     from packshot.catalog.dataset import Catalog
 
-FIELDS = ("title", "category", "product_id", "price", "currency", "licence", "source")
+FIELDS = ("title", "category", "product_id", "price", "currency", "licence", "source", "owner", "consent", "date")
 """Columns of the manifest that say something of the product."""
 
 

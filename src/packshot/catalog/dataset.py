@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
+
+    from packshot.catalog.rights import Rights
 
 Split = Literal["train", "test"]
 Fit = Literal["auto", "crop", "pad"]
@@ -100,12 +104,40 @@ class Catalog:
             PackshotError: the file is damaged.
         """
         from packshot.catalog.packing import open_parquet
-        from packshot.catalog.schema import MANIFEST
+        from packshot.catalog.schema import MANIFEST, with_columns
 
         for name in columns or ():
             lookup("column", name, MANIFEST)
+        wanted = list(MANIFEST) if columns is None else columns
         with open_parquet(self.path / "manifest.parquet") as parquet:
-            return parquet.read(columns)
+            there = set(parquet.schema_arrow.names)
+            table = parquet.read([name for name in wanted if name in there])
+        return with_columns(table, wanted)
+
+    @cached_property
+    def rights(self) -> Rights:
+        """What may be trained on, and why the rest may not.
+
+        Raises:
+            PackshotError: the ledger is damaged.
+        """
+        from packshot.catalog.rights import read_rights
+
+        return read_rights(self)
+
+    @property
+    def knows_statements(self) -> bool:
+        """Whether the manifest keeps what each file says of its rights; those of older versions do not."""
+        from packshot.catalog.packing import open_parquet
+
+        with open_parquet(self.path / "manifest.parquet") as parquet:
+            return "mining" in parquet.schema_arrow.names
+
+    def digests(self, photo_ids: Sequence[str]) -> list[str]:
+        """Returns the SHA-256, in hex digits, of each photo's file as it came (of its pixels, if it came as those)."""
+        table = self.manifest(["photo_id", "sha256"]).to_pydict()
+        known = dict(zip(table["photo_id"], table["sha256"], strict=True))
+        return [known[photo_id] for photo_id in photo_ids]
 
     def read(self, photo_id: str) -> ProductImage:
         """Returns a photo as it is stored: the original, or the smaller copy.
@@ -128,9 +160,19 @@ class Catalog:
             _check(self.path / name, expected)
 
     def packed(
-        self, split: Split, size: int, channels: Literal[1, 3], fit: Fit = "auto", *, synthetic: bool = False
+        self,
+        split: Split,
+        size: int,
+        channels: Literal[1, 3],
+        fit: Fit = "auto",
+        *,
+        synthetic: bool = False,
+        also_out: bool = False,
     ) -> Packed:
         """Returns a split's photos as one array, built once and then mapped from `cache`.
+
+        The training split is without the photos that may not be trained on (`rights`). The test split is whole: what
+        is measured makes no weights.
 
         Photos that the manifest marks as excluded are not among them, so that no test photo is a duplicate of a
         training photo and no training photo comes twice. Pictures whose source type says that they were generated
@@ -144,14 +186,15 @@ class Catalog:
                 "auto" surrounds photos that all have the same square size, up to 8 pixels smaller, with black (28
                 becomes 32, and `margin` says 2), and crops others.
             synthetic: also the generated pictures of the training split: to train on, not to compare with.
+            also_out: also photos that may not be trained on: to find, never to learn from.
 
         Raises:
             UsageError: a value out of its range.
-            PackshotError: the split has no photo, a shard is damaged, or the disk is full.
+            PackshotError: the split has no photo, or none that may be trained on; a shard is damaged; the disk is full.
         """
         from packshot.catalog.packing import pack
 
-        return pack(self, split, size, channels, fit, synthetic=synthetic)
+        return pack(self, split, size, channels, fit, synthetic=synthetic, also_out=also_out)
 
 
 def open_catalog(path: Path) -> Catalog:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,6 +22,8 @@ from packshot.catalog.fingerprint import colour_thumb, fingerprint_grey, hash_pi
 from packshot.catalog.options import NOT_SPDX, is_spdx
 from packshot.catalog.records import PhotoRecord
 from packshot.catalog.schema import EXAMINED, FIGURES
+from packshot.catalog.statements import forbidding, read_statements
+from packshot.core.text import as_utf8
 from packshot.images import xmp
 from packshot.images.decode import MIB, SUFFIXES, BadPicture, Limits, decode, plain_jpeg
 from packshot.images.encode import encode
@@ -35,7 +36,6 @@ GREY8 = "GREY8"
 """Stored form of a photo that came as grey pixels: height * width bytes, row by row, without a header."""
 
 KEPT_AS_THEY_ARE = {"JPEG", "PNG", "WEBP"}
-OPT_OUT = re.compile(rb"DMI-PROHIBITED[A-Z-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,7 @@ class Settings:
 
     licence: str | None
     source: str | None
+    owner: str | None = None
     allow_unlicensed: bool
     allow_opted_out: bool
     max_side: int
@@ -159,16 +160,17 @@ def _look(record: PhotoRecord, settings: Settings, notes: Counter[str]) -> _Phot
         raise BadPicture(record.problem)
     licence, source = _rights(record, settings)
     if record.pixels is not None:
-        return _look_at_pixels(record, record.pixels, licence, source, settings.max_side)
+        return _look_at_pixels(record, record.pixels, licence, source, settings)
     data = record.data or _read(record.path or "", record.root, settings.limits)
     # What goes over the same bytes is done together, while they are in the processor's cache: first the file's ...
-    sha256, blocks, forbids = hashlib.sha256(data).hexdigest(), data.count(b"Exif\0"), _training_mining(data)
+    sha256, blocks = hashlib.sha256(data).hexdigest(), data.count(b"Exif\0")
     opened = _open(data, settings.limits)
     # ... then the pixels'.
     pixel_hash = hash_pixels(opened.pixels)
     grey = opened.picture.convert("L")
 
-    if not settings.allow_opted_out and (words := forbids or _plus_opt_out(opened)):
+    mining, says = read_statements(data, opened.metadata)
+    if not settings.allow_opted_out and (words := ", ".join(forbidding(mining))):
         raise BadPicture(f"forbids training on it in its own metadata ({words})")
     ending = os.path.splitext(record.path or "")[1].lower()  # noqa: PTH122 - once per photo, strings are faster.
     if ending and ending not in SUFFIXES[opened.format]:
@@ -177,7 +179,9 @@ def _look(record: PhotoRecord, settings: Settings, notes: Counter[str]) -> _Phot
         notes[note] += 1
     stored = _keep(data, opened, settings.max_side, carries_place=_carries_place(blocks, opened))
     figure = quality.estimate_jpeg_quality(data) if opened.format == "JPEG" else math.nan
-    row = _row(record, licence, source, sha256) | {
+    row = _row(record, settings, licence, source, sha256) | {
+        "mining": mining,
+        "says": says,
         "width": opened.picture.width,
         "height": opened.picture.height,
         "jpeg_quality": None if math.isnan(figure) else figure,
@@ -218,14 +222,14 @@ def _open(data: bytes, limits: Limits) -> _Opened:
 
 
 def _look_at_pixels(
-    record: PhotoRecord, pixels: Pixels, licence: str | None, source: str | None, max_side: int
+    record: PhotoRecord, pixels: Pixels, licence: str | None, source: str | None, settings: Settings
 ) -> _Photo:
     data, grey = pixels.tobytes(), Image.fromarray(pixels)
     stored = Stored(data, GREY8, pixels.shape[1], pixels.shape[0])
-    if max(pixels.shape) > max_side:
-        small = _shrunk(pixels[..., None], max_side)
+    if max(pixels.shape) > settings.max_side:
+        small = _shrunk(pixels[..., None], settings.max_side)
         stored = Stored(small.tobytes(), GREY8, small.shape[1], small.shape[0])
-    row = _row(record, licence, source, hashlib.sha256(data).hexdigest()) | {
+    row = _row(record, settings, licence, source, hashlib.sha256(data).hexdigest()) | {
         "width": pixels.shape[1],
         "height": pixels.shape[0],
         "format": GREY8,
@@ -301,22 +305,6 @@ def _real_folder(folder: str) -> str:
     return os.path.realpath(folder)
 
 
-def _training_mining(data: bytes) -> str | None:
-    """Returns the words by which a file's C2PA manifest forbids training, or None.
-
-    Source: CAWG and C2PA, "Training and data mining assertion". Looked for as text: the manifest is not verified.
-    """
-    if b"c2pa" not in data:  # Short words are found faster, and every manifest has this one.
-        return None
-    return "C2PA training-mining, notAllowed" if b".training-mining" in data and b"notAllowed" in data else None
-
-
-def _plus_opt_out(opened: _Opened) -> str | None:
-    """Returns the value of PLUS "Data Mining" in a photo's XMP that forbids it, or None."""
-    found = OPT_OUT.search(opened.metadata.xmp or b"")
-    return f"PLUS {found[0].decode()}" if found else None
-
-
 def _keep(data: bytes, opened: _Opened, max_side: int, *, carries_place: bool) -> Stored:
     """Returns what to store of a photo: its file as it is, or a copy without metadata, smaller if need be."""
     width, height = opened.picture.size
@@ -370,7 +358,9 @@ def _carries_place(blocks: int, opened: _Opened) -> bool:
         return True
 
 
-def _row(record: PhotoRecord, licence: str | None, source: str | None, sha256: str) -> dict[str, Any]:
+def _row(
+    record: PhotoRecord, settings: Settings, licence: str | None, source: str | None, sha256: str
+) -> dict[str, Any]:
     key, product = _text(record.key), _text(record.product_id)
     # The same photo keeps its id wherever in the source it stands, and for two products it has two.
     identity = f"{product or ''}\n{key}\n{sha256}"
@@ -385,6 +375,9 @@ def _row(record: PhotoRecord, licence: str | None, source: str | None, sha256: s
         "currency": _text(record.currency),
         "licence": licence,
         "source": _text(source),
+        "owner": _text(record.owner or settings.owner),
+        "consent": _text(record.consent),
+        "date": _text(record.date),
         "split": record.split,
         "sha256": sha256,
         "extra": json.dumps(extra, ensure_ascii=False, sort_keys=True) if extra else None,
@@ -392,7 +385,4 @@ def _row(record: PhotoRecord, licence: str | None, source: str | None, sha256: s
 
 
 def _text(text: str | None) -> str | None:
-    """Returns text that UTF-8 can hold: a file name may have bytes that are no letters."""
-    if text is None or text.isascii():
-        return text
-    return text.encode("utf-8", "backslashreplace").decode()
+    return None if text is None else as_utf8(text)

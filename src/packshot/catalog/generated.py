@@ -27,11 +27,12 @@ from packshot.catalog.dataset import FORMAT_VERSION, Catalog
 from packshot.catalog.examine import GREY8, Examined, Settings, examine
 from packshot.catalog.fingerprint import words_of
 from packshot.catalog.ingest import check_out
+from packshot.catalog.ledger import NAME as LEDGER
 from packshot.catalog.options import IngestOptions
 from packshot.catalog.packing import open_parquet
 from packshot.catalog.parts import SHARD_BYTES, Journal, Part, PartWriter, shard_name
 from packshot.catalog.records import PhotoRecord
-from packshot.catalog.schema import MANIFEST, UNCATEGORISED, arrow_schema
+from packshot.catalog.schema import MANIFEST, UNCATEGORISED, arrow_schema, with_columns
 from packshot.catalog.tallies import Tallies
 from packshot.core.errors import PackshotError
 from packshot.core.files import atomic_path, disk_errors, read_json, sha256_file, write_json
@@ -242,7 +243,7 @@ def _finish(catalog: Catalog, journal: Journal, old: _Old, parts: list[Part], ma
     examined = pa.concat_tables([pq.ParquetFile(journal.examined(p.number)).read() for p in parts])
     verdict = _judge(catalog, old, examined)
     about = read_json(catalog.path / "catalog.json")
-    for name in about["files"]:
+    for name in [*about["files"], *([LEDGER] if (catalog.path / LEDGER).exists() else [])]:
         if name != "manifest.parquet":
             with atomic_path(out / name) as temporary:
                 shutil.copyfile(catalog.path / name, temporary)
@@ -381,7 +382,7 @@ def _write_manifest(
     ):
         at = 0
         for batch in manifest.iter_batches():
-            table = pa.Table.from_batches([batch])
+            table = with_columns(pa.Table.from_batches([batch]), MANIFEST)
             here = {column: values[at : at + len(batch)] for column, values in groups.items()}
             at += len(batch)
             whole = pa.table({c: here[c] if c in here else table[c] for c in MANIFEST}, schema=schema)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from packshot import __version__
 from packshot.catalog.dataset import FORMAT_VERSION
-from packshot.catalog.examine import Settings
+from packshot.catalog.examine import Settings, examine
 from packshot.catalog.finish import finish, kind_of_reason
 from packshot.catalog.options import IngestOptions, IngestReport
 from packshot.catalog.parts import RECORDS_PER_PHOTO, SHARD_BYTES, Journal, Part, PartWriter, chunks
 from packshot.catalog.readers import open_source
 from packshot.catalog.records import Source
-from packshot.catalog.workers import Workers
 from packshot.core.errors import PackshotError
 from packshot.core.files import disk_errors, read_json
 from packshot.core.process import keep_freed_memory
 from packshot.core.progress import Progress
+from packshot.core.workers import Workers
 
 DEFAULTS = IngestOptions()
 
@@ -96,6 +97,7 @@ def _run(
     settings = Settings(
         licence=options.licence or opened.licence,
         source=options.source or opened.source,
+        owner=options.owner,
         allow_unlicensed=options.allow_unlicensed,
         allow_opted_out=options.allow_opted_out,
         max_side=options.max_side,
@@ -107,9 +109,7 @@ def _run(
     digest = ""
     keep_freed_memory()
     try:
-        with Workers(options.workers, settings) as workers:
-            import pyarrow.parquet  # noqa: F401 - takes as long as the workers take to start.
-
+        with Workers(options.workers, partial(examine, settings=settings)) as workers:
             for chunk, examined in workers.in_order(work):
                 writer = writer or PartWriter(journal, len(parts))
                 writer.add(len(chunk.records), examined)

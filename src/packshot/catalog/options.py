@@ -29,8 +29,10 @@ class IngestOptions:
             published ones where the files are Fashion-MNIST's, else the numbers.
         licence: SPDX expression for photos whose row names none.
         source: where the photos come from, in words, for photos whose row names none.
+        owner: who holds the rights to photos whose row names nobody.
         allow_unlicensed: take photos that have no licence or no source.
-        allow_opted_out: take photos whose own metadata forbids training (PLUS Data Mining).
+        allow_opted_out: take photos whose own metadata forbids training (PLUS Data Mining, C2PA training-mining), to
+            edit and to find; they are not trained on all the same.
         test_share: share of photos that goes to the test split where the source has no split of its own; [0, 0.5].
         seed: chooses which.
         max_side: photos with a longer side, in pixels, are kept as a smaller copy.
@@ -51,6 +53,7 @@ class IngestOptions:
     categories: tuple[str, ...] = ()
     licence: str | None = None
     source: str | None = None
+    owner: str | None = None
     allow_unlicensed: bool = False
     allow_opted_out: bool = False
     test_share: float = 0.1

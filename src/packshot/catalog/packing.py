@@ -17,6 +17,7 @@ import numpy.typing as npt
 from packshot.catalog.dataset import DAMAGED, Packed
 from packshot.catalog.examine import GREY8
 from packshot.catalog.parts import shard_name
+from packshot.catalog.rights import refuse_nothing_left
 from packshot.catalog.schema import UNCATEGORISED
 from packshot.core.errors import PackshotError, UsageError
 from packshot.core.files import disk_errors, read_json, write_json
@@ -74,7 +75,9 @@ def read_photo(catalog: Catalog, photo_id: str) -> ProductImage:
     raise PackshotError(f"{path} is damaged; {DAMAGED}.")
 
 
-def pack(catalog: Catalog, split: str, size: int, channels: int, fit: str, *, synthetic: bool) -> Packed:
+def pack(
+    catalog: Catalog, split: str, size: int, channels: int, fit: str, *, synthetic: bool, also_out: bool
+) -> Packed:
     """Returns a split as one array; see `Catalog.packed`."""
     for name, value, known in (("split", split, ("train", "test")), ("fit", fit, ("auto", "crop", "pad"))):
         if value not in known:
@@ -92,12 +95,16 @@ def pack(catalog: Catalog, split: str, size: int, channels: int, fit: str, *, sy
         fit = "crop"
     synthetic = synthetic and split == "train"
     kind = ("with-synthetic" if synthetic else "photos") if catalog.synthetic else "packed"
-    name = f"{kind}-{split}-{size}px-{channels}-{'margin' if margin else fit}-{catalog.checksum[:16]}"
+    out = {} if also_out or split == "test" else catalog.rights.out
+    without = f"-without-{catalog.rights.key}" if out else ""
+    name = f"{kind}-{split}-{size}px-{channels}-{'margin' if margin else fit}-{catalog.checksum[:16]}{without}"
     folder = catalog.cache / name
     packed = _load(catalog, folder, margin)
     if packed is None:
-        chosen = list(_chosen(catalog, split, synthetic))
+        chosen = [c for c in _chosen(catalog, split, synthetic) if c.photo_id not in out]
         if not chosen:
+            if out:
+                raise refuse_nothing_left(catalog)
             hint = "ingest it again with a larger --test-share" if split == "test" else "ingest more photos"
             raise PackshotError(f"The catalogue {catalog.path} has no photo in its {split} split; {hint}.")
         _build(catalog, folder, chosen, size, channels, fit, margin)

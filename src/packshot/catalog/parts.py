@@ -226,8 +226,9 @@ def _add(digest: Any, record: PhotoRecord) -> int:
         except OSError:
             digest.update(b"?")
     about = (record.key, record.problem, record.product_id, record.title, record.category, record.price)
-    rights = (record.currency, record.licence, record.source, record.split, sorted(record.extra.items()))
-    digest.update(repr((about, rights)).encode("utf-8", "backslashreplace"))
+    rights = (record.licence, record.source, record.owner, record.consent, record.date)
+    more = (record.currency, record.split, sorted(record.extra.items()))
+    digest.update(repr((about, rights, more)).encode("utf-8", "backslashreplace"))
     return size
 
 

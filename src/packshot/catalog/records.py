@@ -46,6 +46,9 @@ class PhotoRecord:
         currency: ISO 4217 code.
         licence: SPDX expression.
         source: where the photo comes from.
+        owner: who holds the rights.
+        consent: what is said of the consent of those who are to be seen (`rights.CONSENT`).
+        date: of the photo or of its rights, as listed.
         split: "train" or "test" where the source says so; None: it does not.
         extra: columns that have no field here.
     """
@@ -63,6 +66,9 @@ class PhotoRecord:
     currency: str | None = None
     licence: str | None = None
     source: str | None = None
+    owner: str | None = None
+    consent: str | None = None
+    date: str | None = None
     split: str | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +24,11 @@ EXAMINED = {
     "currency": "string",
     "licence": "string",
     "source": "string",
+    "owner": "string",
+    "consent": "string",
+    "date": "string",
+    "mining": "string",
+    "says": "string",
     "split": "string",
     "width": "int32",
     "height": "int32",
@@ -61,3 +67,14 @@ def arrow_schema(columns: dict[str, str]) -> pa.Schema:
     import pyarrow as pa
 
     return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
+
+
+def with_columns(table: pa.Table, names: Iterable[str]) -> pa.Table:
+    """Returns these columns of a manifest; one that an older Packshot did not write is null: not known."""
+    import pyarrow as pa
+
+    def column(name: str) -> Any:
+        there = name in table.column_names
+        return table[name] if there else pa.nulls(table.num_rows, pa.type_for_alias(MANIFEST[name]))
+
+    return pa.table({name: column(name) for name in names})

@@ -33,8 +33,13 @@ def fetch(name: str, source: Path | None, out: Path | None, as_json: bool) -> No
 @click.option(
     "--source", "origin", metavar="TEXT", help="Where the photos come from, for photos whose row does not say."
 )
+@click.option("--owner", metavar="TEXT", help="Who holds the rights, for photos whose row does not say.")
 @click.option("--allow-unlicensed", is_flag=True, help="Take photos without licence or source too.")
-@click.option("--allow-opted-out", is_flag=True, help="Take photos whose own metadata forbids training.")
+@click.option(
+    "--allow-opted-out",
+    is_flag=True,
+    help="Take photos whose own metadata forbids training: to edit and find, never to train on.",
+)
 @click.option("--format", "kind", help="Kind of source. [told from its content]")
 @click.option("--images", type=click.Path(path_type=Path), help="Folder that a list's photo names are relative to.")
 @click.option(
@@ -58,6 +63,7 @@ def ingest(
     out: Path,
     licence: str | None,
     origin: str | None,
+    owner: str | None,
     allow_unlicensed: bool,
     allow_opted_out: bool,
     kind: str | None,
@@ -92,6 +98,7 @@ def ingest(
         encoding=encoding,
         licence=licence,
         source=origin,
+        owner=owner,
         allow_unlicensed=allow_unlicensed,
         allow_opted_out=allow_opted_out,
         test_share=test_share,

@@ -122,6 +122,7 @@ def train(
         lambda: [
             f"{result.state.capitalize()} after {result.images:,} pictures in {result.seconds:.0f} s "
             f"({result.cpu_seconds:.0f} CPU-seconds): {result.run}",
+            *(f"Left out of training: {n:,}: {reason}." for reason, n in result.left_out.items()),
             f"Next: {_first_use(result.model, result.run)}   packshot evaluate {result.run}",
         ],
     )

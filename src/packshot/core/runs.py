@@ -32,6 +32,9 @@ OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "images": int,
     "seconds": (int, float),
     "cpu_seconds": (int, float),
+    "training_set": dict,
+    "rights": dict,
+    "cost": dict,
 }
 """What only some hold: not the generators that come with the package, or only finished runs."""
 

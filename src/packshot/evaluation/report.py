@@ -14,6 +14,7 @@ from packshot.catalog import Catalog, Packed, open_catalog
 from packshot.catalog.dataset import Split
 from packshot.core.errors import PackshotError, UsageError
 from packshot.core.files import read_json, sha256_file, write_text
+from packshot.core.lineage import OWN, TrainingSet
 from packshot.core.random import draw_subset
 from packshot.core.runs import RunFolder, read_jsonl
 from packshot.images.picture import Operation, ProductImage
@@ -64,7 +65,7 @@ def write_report(run_path: Path, *, catalog: Path | None = None, out: Path | Non
     )
     page = environment.get_template("report.html.j2").render(
         title=f"{about['config']['model']} on {photos.path.name}",
-        lead=f"A generator trained on {len(trained_photos(train, about, photos).labels):,} product photos"
+        lead=f"A generator trained on {len(trained_photos(train, about, photos, run).labels):,} product photos"
         f"{_beside(photos)}: "
         f"{about.get('images', 0):,} pictures seen in "
         f"{about.get('seconds', 0):,.0f} s ({about.get('cpu_seconds', 0):,.0f} CPU-seconds).",
@@ -123,23 +124,34 @@ def run_pictures(photos: Catalog, about: Mapping[str, Any], generator: TrainedGe
     return photos.packed(split, spec.size, 1 if spec.channels == 1 else 3, about["config"]["data"]["fit"])
 
 
-def trained_photos(train: Packed, about: Mapping[str, Any], catalog: Catalog | None = None) -> Packed:
+def trained_photos(
+    train: Packed, about: Mapping[str, Any], catalog: Catalog | None = None, run: RunFolder | None = None
+) -> Packed:
     """Returns those of the training split that the run was trained on: all, or by its seed as many as `data.limit`.
 
     Args:
         train: the photos of the split.
         about: run.json.
         catalog: where they come from; None: it holds no generated pictures, among which the run was drawn too.
+        run: the run's folder: its own list of photos counts, since others may be trained on now than then.
     """
     data, limit = about["config"]["data"], about["config"]["data"].get("limit")
     if limit is None:
         return train
+    if catalog is not None and run is not None and (run.path / OWN).is_file():
+        known = TrainingSet.read(run.path / OWN)
+        digests = catalog.digests(train.photo_ids)
+        return _only(train, [i for i, digest in enumerate(digests) if digest in known])
     drawn_from = train.photo_ids
     if catalog is not None and catalog.synthetic:
         channels: Literal[1, 3] = 1 if train.images.shape[3] == 1 else 3
         drawn_from = catalog.packed("train", train.images.shape[1], channels, data["fit"], synthetic=True).photo_ids
     drawn = {drawn_from[i] for i in draw_subset(len(drawn_from), limit, about["config"]["seed"])}
-    chosen = np.array([i for i, name in enumerate(train.photo_ids) if name in drawn], np.int64)
+    return _only(train, [i for i, name in enumerate(train.photo_ids) if name in drawn])
+
+
+def _only(train: Packed, places: Sequence[int]) -> Packed:
+    chosen = np.array(places, np.int64)
     photo_ids = [train.photo_ids[i] for i in chosen]
     return replace(train, images=train.images[chosen], labels=train.labels[chosen], photo_ids=photo_ids)
 

@@ -11,6 +11,7 @@ from packshot.core.process import check_memory
 from packshot.core.progress import Progress
 from packshot.core.runs import RunFolder
 from packshot.evaluation.asked import compute_attributes_shown
+from packshot.evaluation.card import add_figures
 from packshot.evaluation.evaluate import Evaluation, Photos, evaluate_pictures, fit_samples
 from packshot.evaluation.likelihood import Autoencoder, bits_per_dim_figure
 from packshot.evaluation.report import open_run_catalog, run_pictures, trained_photos
@@ -71,7 +72,7 @@ def evaluate_run(
         evaluation = evaluate_pictures(
             samples=samples,
             sample_labels=labels,
-            real_train=trained_photos(train, about, photos),
+            real_train=trained_photos(train, about, photos, run),
             real_test=test,
             cache=photos.cache,
             seed=seed,
@@ -92,6 +93,7 @@ def evaluate_run(
     result = {**asdict(evaluation), "n": n, "seed": seed, "model_sha256": sha256_file(model_file)}
     if not run.is_shipped:
         write_json(run.evaluation_file, result)
+        add_figures(run, result)
     return result
 
 

@@ -144,7 +144,7 @@ def read_header(path: Path, *, max_bytes: int = 2**30) -> Header:
         kind = format_of(data)
         if kind is None:
             raise _Refusal(f"is not a picture: its content is none of {', '.join(SUFFIXES)}")
-        size = _webp_size(data) if kind == "WEBP" else None
+        size = _webp_size(data) if kind == "WEBP" and len(data) >= 30 else None
         if size is None:
             with quiet() if _may_warn(data, kind) else nullcontext():
                 size = _open(data, kind).size

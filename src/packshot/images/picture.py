@@ -54,8 +54,8 @@ class Operation:
     Attributes:
         name: what was done, for example "decode", "resize", "sample".
         origin: what kind of process the pixels went through: "capture" (they came out of a file), "classical"
-            (crop, resize, colour), "learned" (a network changed pixels that were there), "generated" (a network made
-            pixels that were not there).
+            (crop, resize, colour), "learned" (a network changed pixels that were there, or decided which stay),
+            "generated" (pixels were made that nobody photographed there).
         params: details, as JSON values (str, int, float, bool, None, lists and tables of them).
 
     Raises:

@@ -111,4 +111,5 @@ def read_result(job: TrainJob) -> TrainResult:
         seconds=about["seconds"],
         cpu_seconds=about["cpu_seconds"],
         rollbacks=about["rollbacks"],
+        left_out=about["rights"]["left_out"],
     )

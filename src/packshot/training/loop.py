@@ -1,7 +1,10 @@
 """THE training loop, for every family: batch, step, average, then whatever is due."""
 
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from lightning_fabric import Fabric
@@ -130,3 +133,23 @@ def run_loop(
 def _agree(value: float, fabric: Fabric) -> float:
     """Every rank goes by the first one's clock and signals."""
     return value if fabric.world_size == 1 else float(fabric.broadcast(value))
+
+
+@contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM set the event, so that the loop ends after its step and leaves a good checkpoint."""
+    event = threading.Event()
+
+    def asked(number: int, _: object) -> None:
+        event.set()
+        signal.signal(number, old[number])  # A second signal ends the process at once.
+
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    old = {s: signal.signal(s, asked) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for s, handler in old.items():
+            signal.signal(s, handler)

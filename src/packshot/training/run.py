@@ -1,12 +1,9 @@
 """A training run from catalogue to model file: set up, loop, roll back, finish."""
 
 import platform
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +26,7 @@ from packshot.models.table import ModelEntry, find_model, weight_bytes
 from packshot.sampling.generator import TrainedGenerator, save_generator
 from packshot.sampling.prior import fit_class_prior
 from packshot.training.budget import parse_budget
+from packshot.training.card import Learned, measure_cost, write_card
 from packshot.training.checkpoint import Progress, list_checkpoints, load_checkpoint, remove_leftovers
 from packshot.training.clip import ClipStep
 from packshot.training.conditions import keep_text_model
@@ -40,8 +38,8 @@ from packshot.training.finetune import begin_with, check_origin, open_origin
 from packshot.training.gan import GANStep
 from packshot.training.hooks import CheckpointHook, LogHook, ScheduledHook
 from packshot.training.latent import LatentStep
-from packshot.training.loop import Clock, Hook, LoopState, Unhealthy, run_loop
-from packshot.training.monitor import Monitor, write_card
+from packshot.training.loop import Clock, Hook, LoopState, Unhealthy, run_loop, stop_signals
+from packshot.training.monitor import Monitor
 from packshot.training.precision import prepare
 from packshot.training.vae import VAEStep
 from packshot.training.vae_gan import VAEGANStep
@@ -76,6 +74,7 @@ class TrainResult:
         seconds: wall seconds used.
         cpu_seconds: CPU-seconds used.
         rollbacks: how often the run was rolled back to an earlier checkpoint.
+        left_out: pictures of the training split that were not trained on, by reason (`catalog.rights.REASONS`).
     """
 
     run: Path
@@ -86,6 +85,7 @@ class TrainResult:
     seconds: float
     cpu_seconds: float
     rollbacks: int
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 def train(
@@ -139,10 +139,12 @@ def train(
             "devices": fabric.world_size,
         },
         "state": "running",
+        **session.learned.about(),
     }
     if origin is not None:
         about["origin"] = session.begin_with(origin)
     on_leader(fabric, lambda: RunFolder.create(out).write(about))
+    on_leader(fabric, lambda: session.learned.write(session.run, start, config))
     if config.data.text_model is not None:
         on_leader(fabric, lambda: keep_text_model(session.run, Path(config.data.text_model)))
     return session.go(deadline)
@@ -192,7 +194,8 @@ def resume(
     if data.spec != spec or (conditions and Conditions.of_table(conditions) != data.conditions):
         raise PackshotError(f"{run.run_file} was written by another version of Packshot, or for another text model.")
     session = _Session(run, photos, config, entry, data, fabric, quiet)
-    on_leader(fabric, lambda: run.update(config=to_table(config), state="running"))
+    on_leader(fabric, lambda: session.learned.check(run))
+    on_leader(fabric, lambda: run.update(config=to_table(config), state="running", **session.learned.about()))
     return session.go(deadline)
 
 
@@ -228,6 +231,7 @@ class _Session:
             rank=rank,
             world_size=world,
         )
+        self.learned = Learned.of(photos, self.packed, self.batches.chosen)
         photos_used = len(self.batches.chosen)
         if size > MOST_REPEATS * photos_used:
             raise UsageError(
@@ -264,7 +268,9 @@ class _Session:
         def stop_asked() -> bool:
             return stopped.is_set() or (deadline is not None and time.monotonic() >= deadline)
 
-        with ProgressBar(f"Training {self.entry.name}", 1.0, quiet=self.quiet) as bar, _stop_signals() as stopped:
+        with ProgressBar(f"Training {self.entry.name}", 1.0, quiet=self.quiet) as bar, stop_signals() as stopped:
+            if sentence := self.photos.rights.sentence():
+                bar.say(f"{sentence}; see: packshot rights {self.photos.path}")
             if self.leader and not list_checkpoints(self.run.checkpoints):
                 self.checkpoint.save(state)
             while True:
@@ -285,6 +291,7 @@ class _Session:
             round(p.seconds, 2),
             round(p.cpu_seconds, 2),
             p.attempt,
+            self.photos.rights.left_out,
         )
         self._finish(result)
         return result
@@ -377,29 +384,11 @@ class _Session:
             catalog_checksum=self.photos.checksum,
             fit=self.config.data.fit,
             packshot=packshot.__version__,
+            training_set=self.learned.set.about(),
         )
-        write_card(self.run, self.photos, self.config, self.entry, result.images)
-        facts = {
+        cost = measure_cost(self.run, self.fabric, result.seconds, result.cpu_seconds)
+        write_card(self.run, self.learned, self.config, self.entry, result.images, cost)
+        facts: dict[str, Any] = {
             name: getattr(result, name) for name in ("state", "step", "images", "seconds", "cpu_seconds", "rollbacks")
         }
-        self.run.update(**facts)
-
-
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM set the event, so that the loop ends after its step and leaves a good checkpoint."""
-    event = threading.Event()
-
-    def asked(number: int, _: object) -> None:
-        event.set()
-        signal.signal(number, old[number])  # A second signal ends the process at once.
-
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    old = {s: signal.signal(s, asked) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield event
-    finally:
-        for s, handler in old.items():
-            signal.signal(s, handler)
+        self.run.update(**facts, cost=cost)

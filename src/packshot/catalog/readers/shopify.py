@@ -14,7 +14,13 @@ from packshot.core.errors import PackshotError
 REQUIRED = ("Handle", "Image Src")
 PRODUCT = {"title": ("Title",), "category": ("Type", "Product Category"), "price": ("Variant Price",)}
 KEPT = ("Vendor", "Tags", "Status", "Google Shopping / Gender", "Google Shopping / Age Group")
-OWN = {"licence": ("Licence", "License"), "source": ("Source",), "split": ("Split",)}
+OWN = {
+    "licence": ("Licence", "License"),
+    "source": ("Source",),
+    "owner": ("Owner",),
+    "consent": ("Consent",),
+    "split": ("Split",),
+}
 
 
 def open_shopify(path: Path, options: IngestOptions) -> Source:

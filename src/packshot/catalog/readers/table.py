@@ -61,6 +61,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "currency": ("currency", "price_currency"),
     "licence": ("licence", "license", "spdx", "rights"),
     "source": ("source", "origin", "credit", "attribution"),
+    "owner": ("owner", "rights_holder", "copyright_holder", "copyright"),
+    "consent": ("consent", "model_release"),
+    "date": ("date", "photo_date", "date_taken"),
     "split": ("split", "subset", "partition", "fold"),
 }
 """The column names by which each field is known, in lower case with underscores; earlier ones win."""
@@ -183,6 +186,9 @@ def record_of(
         currency=clean("currency") or currency,
         licence=clean("licence"),
         source=clean("source"),
+        owner=clean("owner"),
+        consent=clean("consent"),
+        date=clean("date"),
         split=SPLITS.get(split),
         extra=more,
     )

@@ -1,0 +1,1 @@
+"""A network that finds damage on photos: dust, scratches, stains, holes, missing blocks."""
