@@ -51,7 +51,7 @@ def test_a_folder_with_a_bad_file_and_one_that_is_cut_out_already(tmp_path: Path
     opaque = cut[..., 3] == 255
     assert (cut[opaque, :3] == decode(photos / "a.jpg").pixels[opaque]).all()
     assert (np.asarray(Image.open(out / "a-matte.png").convert("L")) == cut[..., 3]).all()
-    assert by_name["a.jpg"]["source_type"] is None
+    assert by_name["a.jpg"]["source_type"] == "algorithmicallyEnhanced"
     assert run_json("cutout", photos, "--out", out, "--threshold", "0", "--matte", code=1)["counts"]["again"] == 3
 
 

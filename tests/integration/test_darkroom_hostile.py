@@ -13,7 +13,7 @@ from PIL import Image
 
 from packshot.cli.main import main
 from packshot.images.decode import decode
-from packshot.tasks.batch import JOURNAL
+from packshot.tasks.journal import JOURNAL
 from tests.catalog_photos import encoded, jpeg, photo
 
 OPAQUE = np.full((20, 24, 1), 255, np.uint8)
@@ -108,6 +108,8 @@ def test_names_for_a_person_are_one_line_each(tmp_path: Path, capfd: pytest.Capt
         ("restyle", "--style", "ink", "--strength", "nan"),
         ("restyle", "--style", f"{'x' * 50}:1"),
         ("anonymise", "--no-faces", "--text", "--strength", "nan"),
+        ("extend", "--aspect", "1:1", "--workers", "0"),
+        ("cutout", ""),
         ("shoot",),
         ("shoot", "--channel", "generic", "--size", "1000000000"),
         ("check", "--channel", "bogus"),
@@ -217,8 +219,8 @@ def test_one_photos_matte_is_never_another_photos_result(good: Path, tmp_path: P
     words = ("cutout", "--matte", "--overwrite", tmp_path / "a.png", tmp_path / "a-matte.png")
     code, told = run(*words, "--out", tmp_path / "out")
     assert code == 1
-    assert [p["status"] for p in told["photos"]] == ["done", "failed"]
-    assert "a result of" in told["photos"][1]["reason"]
+    assert [p["status"] for p in told["photos"]] == ["failed", "done"]
+    assert "a result of" in told["photos"][0]["reason"]
 
 
 def test_the_sheet_replaces_nothing_but_its_own(good: Path, tmp_path: Path, run: Any) -> None:

@@ -2,14 +2,17 @@
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from packshot.core.errors import UsageError
 from packshot.images.decode import decode
+from packshot.images.picture import Operation, ProductImage
 from packshot.tasks.check import check_pictures
-from packshot.tasks.shoot import ShootRequest, build_shoot
+from packshot.tasks.edit import Edited
+from packshot.tasks.shoot import Declutter, Mend, ShootRequest, build_shoot, find_clutter
 from tests.docs.test_docs import write_photo
 from tests.integration.conftest import run_cli, run_json
 
@@ -29,7 +32,7 @@ def test_from_a_photo_to_a_listing_picture(photos: Path, tmp_path: Path) -> None
     told = run_json(*words, "--out", tmp_path / "out")
     (photo,) = told["photos"]
     assert (photo["status"], photo["picture"]) == ("done", "hats/red.png")
-    assert photo["source_type"] == "algorithmicallyEnhanced"  # A network enlarged it.
+    assert photo["source_type"] == "compositeWithTrainedAlgorithmicMedia"  # A network told product and backdrop apart.
     assert photo["receipt"]["cutout"]["bit_identical"] and photo["receipt"]["backdrop"]["passed"]
     picture = decode(tmp_path / "out/hats/red.png").pixels
     assert picture.shape == (520, 520, 3)
@@ -39,7 +42,8 @@ def test_from_a_photo_to_a_listing_picture(photos: Path, tmp_path: Path) -> None
     assert (tmp_path / "out-before-after.png").is_file()
     again = run_json(*words, "--out", tmp_path / "out")
     assert again["counts"] == {"done": 1, "review": 0, "refused": 0, "failed": 0, "again": 1}
-    assert run_json(*words, "--out", tmp_path / "other")["photos"][0]["sha256"] == photo["sha256"]
+    run_json(*words, "--out", tmp_path / "other")
+    np.testing.assert_array_equal(decode(tmp_path / "other/hats/red.png").pixels, picture)
 
 
 def test_a_broken_rule_sends_the_picture_to_review(photos: Path, tmp_path: Path) -> None:
@@ -78,10 +82,55 @@ def test_a_recipe_is_tasks_in_any_order(photos: Path, tmp_path: Path) -> None:
 def test_settings_tell_every_step_and_the_rules() -> None:
     request = ShootRequest(channel="generic", on=DAY, repair=False, white_balance=0)
     steps = build_shoot(request).settings()["steps"]
-    assert [s["task"] for s in steps] == ["anonymise", "cutout", "enlarge", "backdrop", "check"]
-    assert {r["id"] for r in steps[-1]["settings"]["rules"]} == {"format", "size", "colour"}
+    assert [s["task"] for s in steps] == ["anonymise", "cutout", "declutter", "enlarge", "backdrop", "check"]
+    assert {r["id"] for r in steps[-1]["settings"]["rules"]} >= {"format", "size", "colour"}
     with pytest.raises(UsageError, match="--size is 9"):
         ShootRequest(channel="generic", on=DAY, size=9)
+
+
+def test_clutter_is_small_apart_and_cut_by_a_side_that_the_product_does_not_reach() -> None:
+    seen = np.zeros((60, 80), np.bool_)
+    seen[20:60, 20:50] = True  # The product reaches the lower side.
+    clutter = np.zeros_like(seen)
+    clutter[10:20, 72:] = clutter[:3, :5] = True
+    others = np.zeros_like(seen)
+    others[50:60, 60:66] = True  # At the side that the product reaches.
+    others[5:9, 60:70] = True  # Within the photo.
+    others[10:40, :12] = True  # Too large.
+    found, things = find_clutter(seen | clutter | others)
+    assert things == 2
+    np.testing.assert_array_equal(found, clutter)
+    for nothing in (np.zeros((5, 4), np.bool_), np.ones((1, 1), np.bool_)):
+        found, things = find_clutter(nothing)
+        assert things == 0 and not found.any()
+
+
+def test_what_is_left_out_is_told_and_the_rest_stays() -> None:
+    pixels = np.full((60, 80, 4), (255, 255, 255, 0), np.uint8)
+    pixels[10:50, 20:50] = pixels[:20, 70:] = (90, 120, 30, 255)
+    done = Declutter()(ProductImage(pixels, history=(Operation("decode", "capture"),)))
+    assert done.figures == {"things": 1, "share": 0.0417}
+    assert done.notes
+    assert (done.image.pixels[:, 70:] == (255, 255, 255, 0)).all()
+    np.testing.assert_array_equal(done.image.pixels[:, :70], pixels[:, :70])
+    assert Declutter()(done.image).image is done.image
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.0, "note"), (0.001, "note"), (0.9, "review")])
+def test_what_may_be_damage_is_a_note_and_much_that_was_repainted_a_review(share: float, told: str) -> None:
+    class Unsure:
+        task = "repair"
+
+        def settings(self) -> dict[str, Any]:
+            return {"any": 1}
+
+        def __call__(self, image: ProductImage) -> Edited:
+            return Edited(image=image, review="Look.", notes=("So.",), figures={"share": share})
+
+    mend = Mend(Unsure())
+    done = mend(ProductImage(np.zeros((2, 2, 3), np.uint8), history=(Operation("decode", "capture"),)))
+    assert (done.review, done.notes) == ((None, ("So.", "Look.")) if told == "note" else ("Look.", ("So.",)))
+    assert mend.settings() == {"any": 1}
 
 
 def test_channel_or_recipe(photos: Path, tmp_path: Path) -> None:

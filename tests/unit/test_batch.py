@@ -18,8 +18,9 @@ from packshot.core.errors import DiskFull, PackshotError, UsageError
 from packshot.core.runs import append_jsonl
 from packshot.images.decode import decode
 from packshot.images.picture import Operation, ProductImage
-from packshot.tasks.batch import JOURNAL, BatchOptions, BatchResult, edit_photos
+from packshot.tasks.batch import BatchOptions, BatchResult, edit_photos
 from packshot.tasks.edit import Edited
+from packshot.tasks.journal import JOURNAL
 from tests.catalog_photos import encoded, jpeg, photo, run, write_folder
 
 
@@ -201,12 +202,12 @@ def test_a_full_disk_ends_the_batch(shop: Path, tmp_path: Path, monkeypatch: pyt
     def full(path: Path, row: object) -> None:
         raise DiskFull("Cannot use it: the disk is full.")
 
-    monkeypatch.setattr("packshot.tasks.batch.append_jsonl", full)
+    monkeypatch.setattr("packshot.tasks.journal.append_jsonl", full)
     edit = Invert()
     with pytest.raises(DiskFull):
         edit_photos([shop], edit, tmp_path / "out")
     assert len(edit.seen) == 1
-    monkeypatch.setattr("packshot.tasks.batch.append_jsonl", append_jsonl)
+    monkeypatch.setattr("packshot.tasks.journal.append_jsonl", append_jsonl)
     assert edit_photos([shop], Invert(), tmp_path / "out").counts["done"] == 3
 
 

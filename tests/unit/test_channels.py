@@ -15,12 +15,13 @@ from PIL import Image, ImageCms
 
 from packshot.cli.main import cli
 from packshot.core.errors import UsageError
-from packshot.images.decode import decode
+from packshot.images.decode import BadPicture, Header, decode, read_header
 from packshot.images.picture import Operation, ProductImage
 from packshot.release.channels import channel_names, load_channel
 from packshot.release.checks import CHECKS, Seen, check_picture
 from packshot.release.door import release
 from packshot.release.measure import border_width, find_background, white_share
+from packshot.release.texts import TEXT_CHECKS
 from packshot.tasks.check import check_pictures
 from tests.catalog_photos import encoded, jpeg, photo, run, write_folder
 
@@ -52,7 +53,7 @@ def test_every_rule_is_complete_and_has_its_check(name: str) -> None:
     assert channel.about
     assert len({r.id for r in channel.rules}) == len(channel.rules)
     for rule in channel.rules:
-        assert rule.check in CHECKS
+        assert rule.check in (CHECKS if rule.subject == "picture" else TEXT_CHECKS)
         assert rule.text.endswith((".", ")."))
         assert rule.confidence in ("confirmed", "secondary", "unconfirmed")
         assert rule.read_on <= TODAY
@@ -62,7 +63,8 @@ def test_every_rule_is_complete_and_has_its_check(name: str) -> None:
             or name != "google-merchant"
             or (rule.id == "label")
         )
-        CHECKS[rule.check](Seen(decode(encoded(packshot(), "PNG")), "a.png", 10), rule.params)
+        if rule.subject == "picture":
+            CHECKS[rule.check](Seen(decode(encoded(packshot(), "PNG")), "a.png", 10), rule.params)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +76,8 @@ def test_every_rule_is_complete_and_has_its_check(name: str) -> None:
         (250, TODAY, "apparel", {"size": "pass", "size-apparel": "pass"}),
         (499, date(2027, 1, 30), None, {"size": "pass"}),
         (499, LATER, None, {"size-2027": "fail"}),
+        (499, date(2027, 2, 1), None, {"size-2027": "fail"}),
+        (249, date(2027, 1, 30), "apparel", {"size": "pass", "size-apparel": "fail"}),
         (500, LATER, "apparel", {"size-2027": "pass"}),
     ],
 )
@@ -92,8 +96,28 @@ def test_fill_at_its_boundaries() -> None:
     assert "74.9 %" in findings(packshot(1000, 1000, 0.749), "google-merchant")["fill"].seen
 
 
+@pytest.mark.parametrize("side", [500, 1000, 2000])
+def test_a_fill_of_84_9_percent_is_less_than_85(side: int) -> None:
+    background = find_background(packshot(side, side, 0.849))
+    assert background is not None and background.box is not None
+    share = (background.box[2] - background.box[0]) / side
+    assert 0.847 < share <= 0.849
+    assert status(packshot(side, side, 0.849), "amazon-main", "fill") == "fail"
+    assert status(packshot(side, side, 0.85), "amazon-main", "fill") == "pass"
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(0, "pass"), (60, "pass"), (-60, "pass"), (62, "advice")])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_product_off_the_middle_is_advice(shift: int, expected: str, axis: int) -> None:
+    pixels = np.roll(packshot(600, 600, 0.5), shift, axis)
+    found = findings(pixels, "google-merchant")["centre"]
+    assert (found.status, found.confidence) == (expected, "unconfirmed")
+    assert f"{100 * abs(shift) / 600:.1f} %" in found.seen
+
+
 def test_fill_of_a_picture_without_a_plain_background_cannot_be_told() -> None:
-    assert status(photo(1, 700, 700), "google-merchant", "fill") == "unknown"
+    busy = findings(photo(1, 400, 400), "google-merchant")
+    assert (busy["fill"].status, busy["centre"].status) == ("unknown", "unknown")
     assert status(np.full((600, 600, 3), 255, np.uint8), "google-merchant", "fill") == "fail"
 
 
@@ -117,6 +141,15 @@ def test_white_is_255() -> None:
     assert status(clear, "amazon-main", "white") == "pass"
     clear[:5, :5, 3] = 0
     assert status(clear, "amazon-main", "white") == "fail"
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
+def test_white_is_measured_on_the_released_file(name: str, tmp_path: Path) -> None:
+    for level, expected in ((255, "pass"), (254, "fail")):
+        made = ProductImage(packshot(white=level), history=(Operation("decode", "capture"),))
+        release(made, tmp_path / f"{level}-{name}", quality=80)
+        (seen,) = check_pictures([tmp_path / f"{level}-{name}"], "amazon-main", on=TODAY, quiet=True).pictures
+        assert {f.rule: f.status for f in seen.findings}["white"] == expected
 
 
 def test_the_ringing_of_a_jpeg_beside_the_product_is_not_the_backdrop() -> None:
@@ -168,6 +201,34 @@ def test_bytes_and_megapixels() -> None:
     assert CHECKS["megapixels"](Seen(image, "a.png", 1), {"at_most": 0.35})[0] is False
 
 
+def test_what_has_more_than_64_megapixels_is_judged_by_its_header_alone(tmp_path: Path) -> None:
+    at_most = Seen(None, "a.jpg", 10, header=Header("JPEG", 8000, 8000))
+    beyond = Seen(None, "a.jpg", 10, header=Header("JPEG", 8000, 8001))
+    for seen, expected in ((at_most, "pass"), (beyond, "fail")):
+        told = {f.rule: f.status for f in check_picture(seen, load_channel("google-merchant"), LATER)}
+        assert told["megapixels"] == expected
+        assert (told["size-2027"], told["bytes"], told["format"]) == ("pass", "pass", "pass")
+        assert told["fill"] == told["overlay"] == told["border"] == "unknown"
+    Image.new("1", (8000, 8001)).save(tmp_path / "large.png")
+    assert read_header(tmp_path / "large.png") == ("PNG", 8000, 8001)
+    (checked,) = check_pictures([tmp_path], "google-merchant", on=LATER, quiet=True).pictures
+    assert not checked.passed and checked.problem is None
+    assert [f.seen for f in checked.findings if f.status == "fail"] == ["64.0 megapixels"]
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBPVP8X", b"\xff\xd8\xff\xe0"]
+)
+def test_a_file_without_a_header_is_one_sentence(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(BadPicture, match=r"a\.png .*\.$"):
+        read_header(tmp_path / "a.png")
+    with pytest.raises(BadPicture, match="does not exist"):
+        read_header(tmp_path / "b.png")
+    (checked,) = check_pictures([tmp_path / "a.png"], "generic", on=TODAY, quiet=True).pictures
+    assert checked.problem is not None and not checked.passed
+
+
 def test_another_colour_space_is_seen() -> None:
     out = io.BytesIO()
     Image.fromarray(packshot()).convert("CMYK").save(out, "JPEG")
@@ -187,6 +248,38 @@ def test_a_generated_picture_carries_its_label(tmp_path: Path) -> None:
     assert [f.status for f in labels] == ["pass", "unknown"]
     assert "trainedAlgorithmicMedia" in labels[0].seen
     assert result.passed == 2
+
+
+def test_what_is_known_of_a_picture_from_elsewhere_counts(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(packshot(), "PNG"))
+    (tmp_path / "b.png").write_bytes(encoded(packshot(), "PNG"))
+    terms = {"a.png": "trainedAlgorithmicMedia", "b.png": "digitalCapture"}
+
+    def known(image: ProductImage, path: Path | None) -> str | None:
+        assert path is not None and image.width == 600
+        return terms[path.name]
+
+    pictures = check_pictures([tmp_path], "google-merchant", on=TODAY, known=known, quiet=True).pictures
+    labels = [next(f for f in p.findings if f.rule == "label") for p in pictures]
+    assert [f.status for f in labels] == ["fail", "unknown"]
+    assert "known to be trainedAlgorithmicMedia" in labels[0].seen
+
+
+def test_the_forecast_says_what_breaks_when(tmp_path: Path) -> None:
+    for side in (90, 499, 500):
+        (tmp_path / f"{side}.png").write_bytes(encoded(packshot(side, side), "PNG"))
+    result = check_pictures([tmp_path], "google-merchant", on=TODAY, quiet=True)
+    (change,) = result.forecast
+    assert (change.on, change.rule, change.still_passing) == ("2027-01-31", "size-2027", 1)
+    assert sorted(Path(p).name for p in change.pictures) == ["499.png", "90.png"]
+    assert check_pictures([tmp_path], "google-merchant", on=date(2027, 1, 30), quiet=True).forecast == [change]
+    assert check_pictures([tmp_path], "google-merchant", on=LATER, quiet=True).forecast == []
+    words = ["check", str(tmp_path), "--channel", "google-merchant", "--on", "2026-11-24"]
+    told = CliRunner().invoke(cli, words).output
+    assert "From 2027-01-31 on 2 of 3 pictures break a new rule (1 of them pass the present ones)" in told
+    assert f"  {tmp_path / '499.png'}\n" not in told
+    assert f"  {tmp_path / '499.png'}\n" in CliRunner().invoke(cli, [*words, "--forecast"]).output
+    assert load_channel("google-merchant").changes_after(TODAY) == [LATER]
 
 
 def test_the_command_says_what_is_broken_and_exits_with_1(tmp_path: Path) -> None:

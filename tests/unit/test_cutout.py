@@ -90,10 +90,10 @@ def test_the_same_photo_gives_the_same_pixels() -> None:
     assert (image.pixels == shoes()).all()
 
 
-def test_removing_a_background_claims_nothing() -> None:
+def test_a_network_that_decides_what_stays_is_said() -> None:
     done = cutout(picture(shoes()))
     assert [o.name for o in done.image.history] == ["decode", "cutout"]
-    assert derive_source_type(done.image.history) is None
+    assert derive_source_type(done.image.history) == "algorithmicallyEnhanced"
 
 
 def test_an_unsure_cut_out_is_left_to_a_person(brightness: Brightness) -> None:

@@ -36,8 +36,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def picture(*history: Operation, seed: int = 8, side: int = 24) -> ProductImage:
-    pixels = np.random.default_rng(seed).integers(0, 256, (side, side + 5, 3), dtype=np.uint8)
-    return ProductImage(pixels, history=history)
+    height, width = side, side + 5
+    ramp = np.arange(height)[:, None, None] * 3 + np.arange(width)[None, :, None] * 2 + np.array([9, 40, 70]) + 5 * seed
+    return ProductImage(ramp.clip(0, 255).astype(np.uint8), history=history)
+
+
+def test_a_file_that_is_not_what_was_made_does_not_leave(home: Path, tmp_path: Path) -> None:
+    noise = np.random.default_rng(8).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    image = ProductImage(noise, history=(CAPTURE, REPAIR))
+    with pytest.raises(PackshotError, match=r"As JPEG at quality 40 .*--quality, or for PNG"):
+        release(image, tmp_path / "a.jpg", quality=40)
+    assert not (tmp_path / "a.jpg").exists()
+    assert release(image, tmp_path / "a.png").encoded is None
+    smooth = release(picture(CAPTURE, REPAIR), tmp_path / "b.jpg").encoded
+    assert smooth is not None and smooth["passed"] and 0 < smooth["delta_e_p99"] < 3
 
 
 @pytest.mark.parametrize(("ending", "mime"), [(".png", "image/png"), (".jpg", "image/jpeg"), (".webp", "image/webp")])

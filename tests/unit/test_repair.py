@@ -135,7 +135,7 @@ def test_a_mask_over_a_mark_asks_for_an_attestation_too() -> None:
 def test_patches_are_no_ai_and_a_network_is() -> None:
     image = random_photo()
     history = repair(image, box("10,10,9,9", attest=RIGHTS)).image.history
-    assert derive_source_type(history, None) == "algorithmicallyEnhanced"
+    assert derive_source_type(history, None) == "compositeWithTrainedAlgorithmicMedia"
     assert history[-1].params["box"] == [10, 10, 9, 9]
 
 

@@ -159,7 +159,7 @@ def test_an_opaque_photo_is_cut_out_by_what_is_given() -> None:
         backdrop(image)
     edited = backdrop(image, cut_out=FoundByNet())
     assert (edited.review, edited.confidence, edited.notes[0]) == ("It is not sure.", 0.4, "Two items.")
-    assert derive_source_type(edited.image.history) == "algorithmicallyEnhanced"
+    assert derive_source_type(edited.image.history) == "compositeWithTrainedAlgorithmicMedia"
     assert edited.receipt is not None and edited.receipt["bit_identical"]
     assert np.array_equal(edited.image.pixels, backdrop(cut()).image.pixels)
     with_net, without = (Backdrop(BackdropRequest(), net).settings() for net in (FoundByNet(), None))

@@ -167,10 +167,11 @@ def test_nothing_but_product_goes_on_all_the_same() -> None:
     assert np.abs(filled.pixels.astype(int) - 77).max() <= 1
 
 
-def test_classical_work_is_not_called_ai_made() -> None:
+def test_what_nobody_photographed_is_said() -> None:
     edited = extend(picture(plain()), margins(5, 5, 5, 5))
-    assert derive_source_type(edited.image.history) is None
+    assert derive_source_type(edited.image.history) == "compositeWithTrainedAlgorithmicMedia"
     assert edited.image.history[-1].params["margins"] == [5, 5, 5, 5]
+    assert derive_source_type(extend(picture(plain()), margins(-5, -5, 0, 0)).image.history) is None
 
 
 def test_the_same_again_and_other_settings() -> None:
@@ -204,7 +205,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     release(picture(plain()), tmp_path / "a.png")
     out, _ = run_cli("extend", tmp_path / "a.png", "--out", tmp_path / "out", "--margin=10%,0,-5,0", "--json")
     told = json.loads(out)["photos"][0]
-    assert told["receipt"]["passed"] and told["source_type"] is None
+    assert told["receipt"]["passed"] and told["source_type"] == "compositeWithTrainedAlgorithmicMedia"
     assert decode(tmp_path / "out/a.png").pixels.shape == (83, 70, 3)
     run_cli("extend", tmp_path / "a.png", "--out", tmp_path / "square", "--aspect", "1:1", "--feather", "3")
     assert decode(tmp_path / "square/a.png").pixels.shape == (80, 80, 3)

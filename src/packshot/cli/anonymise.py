@@ -33,6 +33,7 @@ def anonymise(
     format_: str | None,
     quality: int,
     overwrite: bool,
+    workers: int | None,
     quiet: bool,
     as_json: bool,
     faces: bool,
@@ -63,4 +64,4 @@ def anonymise(
         allow=tuple(entry for given in allow for entry in read_allow(given)),
         authors=authors,
     )
-    edit_and_tell(Anonymise(request), photos, out, format_, quality, overwrite, quiet, as_json)
+    edit_and_tell(Anonymise(request), photos, out, format_, quality, overwrite, workers, quiet, as_json)

@@ -51,6 +51,7 @@ def backdrop(
     format_: str | None,
     quality: int,
     overwrite: bool,
+    workers: int | None,
     quiet: bool,
     as_json: bool,
     background: str,
@@ -78,7 +79,7 @@ def backdrop(
         exact=not no_exact,
     )
     cut_out = Cutout() if matte is None else None
-    edit_and_tell(Backdrop(request, cut_out), photos, out, format_, quality, overwrite, quiet, as_json)
+    edit_and_tell(Backdrop(request, cut_out), photos, out, format_, quality, overwrite, workers, quiet, as_json)
 
 
 def _layout(fill: str | None, margin: str | None, aspect: str | None, size: int | None, centre: str) -> Layout:

@@ -32,6 +32,7 @@ def cutout(
     format_: str | None,
     quality: int,
     overwrite: bool,
+    workers: int | None,
     quiet: bool,
     as_json: bool,
     model: Path | None,
@@ -54,4 +55,4 @@ def cutout(
         matte=matte,
         alpha_only=alpha_only,
     )
-    edit_and_tell(Cutout(request), photos, out, format_, quality, overwrite, quiet, as_json)
+    edit_and_tell(Cutout(request), photos, out, format_, quality, overwrite, workers, quiet, as_json)

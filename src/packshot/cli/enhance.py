@@ -52,6 +52,7 @@ def enhance(
     format_: str | None,
     quality: int,
     overwrite: bool,
+    workers: int | None,
     quiet: bool,
     as_json: bool,
     scale: int,
@@ -95,4 +96,4 @@ def enhance(
         protect_text=protect_text,
         difference=difference,
     )
-    edit_and_tell(Enhance(request), photos, out, format_, quality, overwrite, quiet, as_json)
+    edit_and_tell(Enhance(request), photos, out, format_, quality, overwrite, workers, quiet, as_json)

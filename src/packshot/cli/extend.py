@@ -23,6 +23,7 @@ def extend(
     format_: str | None,
     quality: int,
     overwrite: bool,
+    workers: int | None,
     quiet: bool,
     as_json: bool,
     aspect: str | None,
@@ -42,4 +43,4 @@ def extend(
         margins=None if margin is None else parse_margins(margin),
         feather=feather,
     )
-    edit_and_tell(Extend(request, Cutout()), photos, out, format_, quality, overwrite, quiet, as_json)
+    edit_and_tell(Extend(request, Cutout()), photos, out, format_, quality, overwrite, workers, quiet, as_json)

@@ -12,6 +12,7 @@ from packshot.cli import (
     advise,
     anonymise,
     backdrop,
+    card,
     catalog,
     check,
     cutout,
@@ -23,6 +24,7 @@ from packshot.cli import (
     generate,
     repair,
     restyle,
+    rights,
     search,
     shoot,
     train,
@@ -60,6 +62,7 @@ def cli() -> None:
 
 cli.add_command(catalog.data)
 cli.add_command(catalog.ingest)
+cli.add_command(rights.rights)
 cli.add_command(advise.advise)
 cli.add_command(train.train)
 cli.add_command(generate.create)
@@ -67,6 +70,7 @@ cli.add_command(generate.sample)
 cli.add_command(search.search)
 cli.add_command(evaluate.evaluate)
 cli.add_command(evaluate.report)
+cli.add_command(card.card)
 cli.add_command(explain.explain)
 cli.add_command(export.export)
 cli.add_command(cutout.cutout)

@@ -19,10 +19,10 @@ SHOWN = 10
 
 
 def photo_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command PHOTOS..., --out, --format, --quality, --overwrite, --quiet and --json."""
+    """Gives a command PHOTOS..., --out, --format, --quality, --overwrite, --workers, --quiet and --json."""
     wrap = [
-        click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path)),
-        click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results."),
+        click.argument("photos", nargs=-1, required=True, type=_Place(path_type=Path)),
+        click.option("--out", required=True, type=_Place(path_type=Path), help="Folder for the results."),
         click.option(
             "--format",
             "format_",
@@ -31,12 +31,22 @@ def photo_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--quality", default=95, show_default=True, help="Of JPEG and WebP."),
         click.option("--overwrite", is_flag=True, help="Replace files of the same names."),
+        click.option("--workers", type=int, help="Processes that edit. [for many photos, one for each core; else 1]"),
         quiet_option,
         json_option,
     ]
     for decorate in reversed(wrap):
         command = decorate(command)
     return command
+
+
+class _Place(click.Path):
+    """A file or folder. An empty name, as an unset variable of a script gives it, is not the folder one is in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("A name is empty; name a file or folder (. is the one that you are in).", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def edit_and_tell(
@@ -46,6 +56,7 @@ def edit_and_tell(
     format_: str | None,
     quality: int,
     overwrite: bool,
+    workers: int | None,
     quiet: bool,
     as_json: bool,
     sheet: bool = False,
@@ -58,7 +69,9 @@ def edit_and_tell(
     from packshot.tasks.batch import BatchOptions, edit_photos
 
     keep_freed_memory()
-    options = BatchOptions(format=format_, quality=quality, overwrite=overwrite, quiet=quiet or as_json)
+    options = BatchOptions(
+        format=format_, quality=quality, overwrite=overwrite, quiet=quiet or as_json, workers=workers
+    )
     result = edit_photos(list(photos), edit, out, options)
     shown = not sheet or _write_sheet(list(photos), result)
     emit(result, as_json, lambda: _lines(result))
@@ -66,11 +79,11 @@ def edit_and_tell(
         raise click.exceptions.Exit(1)
 
 
-def plan_and_tell(edit: Edit, photos: tuple[Path, ...], out: Path, as_json: bool) -> None:
+def plan_and_tell(edit: Edit, photos: tuple[Path, ...], out: Path, workers: int | None, as_json: bool) -> None:
     """Prints what the command would do, how long it would take and how much memory."""
-    from packshot.tasks.batch import plan_photos
+    from packshot.tasks.batch import BatchOptions, plan_photos
 
-    plan = plan_photos(list(photos), edit, out)
+    plan = plan_photos(list(photos), edit, out, BatchOptions(workers=workers))
 
     def lines() -> Iterator[str]:
         yield f"{plan.photos:,} photos, each: {', '.join(plan.steps)}."
@@ -79,7 +92,8 @@ def plan_and_tell(edit: Edit, photos: tuple[Path, ...], out: Path, as_json: bool
         else:
             yield (
                 f"About {plan.seconds_each:.1f} s a photo, {plan.seconds / 60:,.1f} min in all (measured on "
-                f"{plan.sampled}); memory up to {plan.memory_mib:,.0f} MiB. Nothing was written."
+                f"{plan.sampled}, for {plan.workers} process{'es' * (plan.workers > 1)}); memory up to "
+                f"{plan.memory_mib:,.0f} MiB{' each' * (plan.workers > 1)}. Nothing was written."
             )
 
     emit(plan, as_json, lines)
@@ -113,4 +127,7 @@ def _lines(result: BatchResult) -> Iterator[str]:
                 yield printable(f"  {p.reason}" if status == "failed" else f"  {p.photo}: {p.reason}")
             if len(some) > SHOWN:
                 yield f"  and {len(some) - SHOWN:,} more; --json has them all."
-    yield from dict.fromkeys(note for p in result.photos for note in p.notes)
+    notes = list(dict.fromkeys(note for p in result.photos for note in p.notes))
+    yield from notes[:SHOWN]
+    if len(notes) > SHOWN:
+        yield f"And {len(notes) - SHOWN:,} more notes; --json has them all."

@@ -34,6 +34,7 @@ def repair(
     format_: str | None,
     quality: int,
     overwrite: bool,
+    workers: int | None,
     quiet: bool,
     as_json: bool,
     mask: Path | None,
@@ -68,4 +69,4 @@ def repair(
         show_mask=show_mask,
         seed=seed,
     )
-    edit_and_tell(Repair(request), photos, out, format_, quality, overwrite, quiet, as_json)
+    edit_and_tell(Repair(request), photos, out, format_, quality, overwrite, workers, quiet, as_json)

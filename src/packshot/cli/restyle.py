@@ -52,6 +52,7 @@ def restyle(
     format_: str | None,
     quality: int,
     overwrite: bool,
+    workers: int | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -68,4 +69,4 @@ def restyle(
         protect_text=protect_text,
     )
     cutout = Cutout() if only and matte is None else None
-    edit_and_tell(Restyle(request, cutout), photos, out, format_, quality, overwrite, quiet, as_json)
+    edit_and_tell(Restyle(request, cutout), photos, out, format_, quality, overwrite, workers, quiet, as_json)

@@ -37,6 +37,7 @@ def shoot(
     format_: str | None,
     quality: int,
     overwrite: bool,
+    workers: int | None,
     quiet: bool,
     as_json: bool,
     channel: str | None,
@@ -83,6 +84,6 @@ def shoot(
             )
         )
     if dry_run:
-        plan_and_tell(edit, photos, out, as_json)
+        plan_and_tell(edit, photos, out, workers, as_json)
         return
-    edit_and_tell(edit, photos, out, format_, quality, overwrite, quiet, as_json, sheet=True)
+    edit_and_tell(edit, photos, out, format_, quality, overwrite, workers, quiet, as_json, sheet=True)

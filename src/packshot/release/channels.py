@@ -1,7 +1,7 @@
-"""Channels as dated data: what a marketplace or ad platform asks of a picture, since when, and who says so.
+"""Channels and laws as dated data: what a marketplace or a law asks of a picture, since when, and who says so.
 
-Each pack is a TOML file in `channels/`. A rule that only secondary sources state, or that nobody confirmed, says so
-wherever it is shown.
+Each pack is a TOML file in `channels/` or `laws/`. A rule that only secondary sources state, or that nobody confirmed,
+says so wherever it is shown.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import date
+from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -17,18 +17,21 @@ from typing import Any, Literal
 from packshot.core.errors import lookup
 
 FOLDER = Path(__file__).parent / "channels"
+LAWS = Path(__file__).parent / "laws"
 
 Confidence = Literal["confirmed", "secondary", "unconfirmed"]
+Subject = Literal["picture", "product"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One rule of a channel.
+    """One rule of a channel or a law.
 
     Attributes:
-        id: its name within the channel.
+        id: its name within the pack.
         text: the rule, for a person.
-        check: which check of `checks.CHECKS` decides it.
+        check: which check decides it: of `checks.CHECKS` a channel's on a picture, of `texts.TEXT_CHECKS` a channel's
+            on a product of a feed; a law's is read by `notice`.
         params: the check's own settings.
         source: where it was read.
         read_on: when.
@@ -36,6 +39,7 @@ class Rule:
         until: in force until, that day included; None: no end is known.
         confidence: "confirmed": read at its source; "secondary": others say so; "unconfirmed".
         only: the kind of product that it binds, for example "apparel"; None: all.
+        subject: what it is about: each picture, or a product's row in a feed.
         advice: a picture that misses it still passes.
     """
 
@@ -49,6 +53,7 @@ class Rule:
     start: date | None = None
     until: date | None = None
     only: str | None = None
+    subject: Subject = "picture"
     advice: bool = False
 
     def binds(self, on: date, kind: str | None) -> bool:
@@ -59,7 +64,7 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Channel:
-    """A channel.
+    """A channel, or a law: a pack of rules.
 
     Attributes:
         name: as the command line knows it.
@@ -71,10 +76,21 @@ class Channel:
     about: str
     rules: tuple[Rule, ...]
 
+    def changes_after(self, on: date) -> list[date]:
+        """Returns the days after `on` from which another set of rules is in force, earliest first."""
+        starts = {rule.start for rule in self.rules if rule.start is not None}
+        ends = {rule.until + timedelta(days=1) for rule in self.rules if rule.until is not None}
+        return sorted(day for day in starts | ends if day > on)
+
 
 def channel_names() -> list[str]:
     """Returns the names of the channels that come with Packshot."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return _names(FOLDER)
+
+
+def law_names() -> list[str]:
+    """Returns the names of the laws that come with Packshot."""
+    return _names(LAWS)
 
 
 @cache
@@ -85,7 +101,26 @@ def load_channel(name: str) -> Channel:
         UsageError: no such channel; the nearest name is suggested.
     """
     lookup("channel", name, dict.fromkeys(channel_names()))
-    table = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+    return _load(FOLDER / f"{name}.toml")
+
+
+@cache
+def load_law(name: str) -> Channel:
+    """Returns a law that comes with Packshot.
+
+    Raises:
+        UsageError: no such law; the nearest name is suggested.
+    """
+    lookup("law", name, dict.fromkeys(law_names()))
+    return _load(LAWS / f"{name}.toml")
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.toml"))
+
+
+def _load(path: Path) -> Channel:
+    table = tomllib.loads(path.read_text(encoding="utf-8"))
     return Channel(name=table["name"], about=table["about"], rules=tuple(_rule(r) for r in table["rule"]))
 
 

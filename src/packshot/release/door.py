@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +21,7 @@ from PIL import Image
 from packshot.catalog.fingerprint import fingerprint_grey
 from packshot.core.errors import PackshotError, UsageError, suggest
 from packshot.core.files import atomic_path, disk_errors, write_bytes
+from packshot.core.text import as_utf8
 from packshot.images import xmp
 from packshot.images.decode import BadPicture, Limits, decode
 from packshot.images.encode import MAX_JPEG_XMP, encode
@@ -29,6 +30,7 @@ from packshot.images.resize import flatten
 from packshot.release.credentials import load_credentials
 from packshot.release.dialects import aigc, label_packet, read_aigc, side_car
 from packshot.release.manifest import MIME, THUMBNAIL_FROM, Parent, build_definition, read_manifest, sign
+from packshot.release.receipt import ENCODED, compare_product
 from packshot.release.register import Entry, add_release
 from packshot.release.source_type import strongest
 from packshot.release.statement import Statement, state
@@ -49,6 +51,7 @@ class Released:
         sha256: of its bytes, 64 hex digits.
         source_type: the IPTC digital source type that its labels say (last part of the URI), or None where none is
             claimed.
+        encoded: what a lossy file changed of an edited photo, as JSON values (`Receipt`); None: nothing, or no photo.
         mark: its 40-bit id, ten hex digits; None: it says nothing of itself, so it has none.
         notes: sentences on what was changed or left behind.
     """
@@ -57,6 +60,7 @@ class Released:
     sha256: str
     source_type: str | None
     mark: str | None = None
+    encoded: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -89,12 +93,13 @@ def release(
     data, store = prepared.signed(path.name)
     with atomic_path(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(data)
-        _check(temporary.read_bytes(), data, prepared)
+        back = _check(temporary.read_bytes(), data, prepared)
+        encoded = _proved(prepared, back, quality)
         if store is not None:  # Before the file has its name: nothing that is labelled leaves unregistered.
             add_release(prepared.entry(path.name, data, store))
     if beside:
         _write_side_car(prepared, path, data)
-    return prepared.as_released(path, data)
+    return prepared.as_released(path, data, encoded)
 
 
 def release_set(
@@ -123,7 +128,7 @@ def release_set(
             prepared, there = _prepare(image, path, quality), path.read_bytes()
             if prepared.is_in(there):
                 _write_side_car(prepared, path, there)
-                done[path] = prepared.as_released(path, there)
+                done[path] = prepared.as_released(path, there, _proved(prepared, decode(there), quality))
     if not overwrite:
         check_free(path for path in paths if path not in done)
     return [
@@ -192,7 +197,7 @@ class _Prepared:
         if not self.must_sign:
             return self.data, None
         mime = MIME[self.kind]
-        definition = build_definition(self.statement, title=name, mime=mime, own=self.own, parent=self.parent)
+        definition = build_definition(self.statement, title=as_utf8(name), mime=mime, own=self.own, parent=self.parent)
         return sign(
             self.data,
             mime,
@@ -223,17 +228,18 @@ class _Prepared:
             width=self.image.width,
             height=self.image.height,
             source_type=self.statement.source_type,
-            name=name,
+            name=as_utf8(name),
             history=tuple((o.name, o.origin) for o in self.image.history),
             manifest=store,
         )
 
-    def as_released(self, path: Path, data: bytes) -> Released:
+    def as_released(self, path: Path, data: bytes, encoded: Mapping[str, Any] | None) -> Released:
         return Released(
             path=path,
             sha256=sha256(data).hexdigest(),
             source_type=self.statement.source_type,
             mark=self.mark if self.must_sign else None,
+            encoded=encoded,
             notes=self.notes,
         )
 
@@ -325,7 +331,7 @@ def _write_side_car(prepared: _Prepared, path: Path, data: bytes) -> None:
         return
     beside = side_car(
         prepared.statement,
-        name=path.name,
+        name=as_utf8(path.name),
         mime=MIME[prepared.kind],
         width=prepared.image.width,
         height=prepared.image.height,
@@ -336,8 +342,30 @@ def _write_side_car(prepared: _Prepared, path: Path, data: bytes) -> None:
     write_bytes(path.with_name(path.name + SIDE_CAR), text.encode())
 
 
-def _check(written: bytes, meant: bytes, prepared: _Prepared) -> None:
+def _proved(prepared: _Prepared, back: ProductImage, quality: int) -> Mapping[str, Any] | None:
+    """Measures what a lossy file changed of an edited photo.
+
+    Raises:
+        PackshotError: more than `ENCODED` allows.
+    """
+    image = prepared.image
+    if prepared.kind == "PNG" or prepared.statement.created or len(image.history) < 2:
+        return None
+    meant = ProductImage(flatten(image.pixels)) if prepared.kind == "JPEG" else image
+    receipt = compare_product(meant, back, limits=ENCODED, every=2)  # An encoder harms all rows alike.
+    if not receipt.passed:
+        raise PackshotError(
+            f"As {prepared.kind} at quality {quality} the picture is not what was made: {'; '.join(receipt.broken)}; "
+            "nothing was released. Ask for more with --quality, or for PNG."
+        )
+    return receipt.as_json()
+
+
+def _check(written: bytes, meant: bytes, prepared: _Prepared) -> ProductImage:
     """Compares the file as it lies on the disk with the picture it should be, and its labels with what is said.
+
+    Returns:
+        The picture as it was read back.
 
     Raises:
         PackshotError: they differ.
@@ -365,3 +393,4 @@ def _check(written: bytes, meant: bytes, prepared: _Prepared) -> None:
         agrees = agrees and (statement.source_type is None or claimed == statement.source_type)
     if not agrees:
         raise PackshotError("The labels in the file do not say what was done to the picture; nothing was released.")
+    return back

@@ -84,6 +84,18 @@ def fill_share(background: Background) -> float | None:
     return float(max((right - left) / width, (bottom - top) / height))
 
 
+def off_centre(background: Background) -> tuple[float, float] | None:
+    """Returns how far the middle of the product's box lies right of and below the picture's, as shares of W and H.
+
+    None: there is no product.
+    """
+    if background.box is None:
+        return None
+    left, top, right, bottom = background.box
+    height, width = background.product.shape
+    return (left + right) / (2 * width) - 0.5, (top + bottom) / (2 * height) - 0.5
+
+
 def border_width(pixels: Pixels) -> int:
     """Returns the width in pixels of a frame of one colour around the picture; 0: there is none.
 

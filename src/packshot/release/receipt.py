@@ -57,6 +57,9 @@ MASKED = Limits(identical_outside=True)
 """Repairs: no pixel outside the mask changes."""
 FAITHFUL = Limits(delta_e_p99=3.0)
 """Enhancement: against the photo scaled by Lanczos."""
+ENCODED = Limits(delta_e_p99=6.0, ssim=0.93)
+"""What a lossy file may change of the pixels that it was made from. Twelve clothing photos at 1,000 px: JPEG at quality
+95 1.4 to 2.2 and 0.994 or more, at 75 up to 4.9 and from 0.969, at 50 up to 6.6 and from 0.941."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +145,7 @@ def compare_product(
     limits: Limits,
     mask: Bools | None = None,
     placement: Placement | None = None,
+    every: int = 1,
 ) -> Receipt:
     """Measures what an edit did to the product.
 
@@ -153,6 +157,7 @@ def compare_product(
         mask: bool [H, W] in the frame of the result, what the edit was to repaint; None: it declared nothing.
         placement: where the photo lies in the result; None: where it was, or, where the result has another size,
             scaled to it. What the photo does not reach belongs to no region.
+        every: one of so many strips of rows is measured; whether pixels are identical is told of all.
 
     Raises:
         ValueError: a region of another size than the result.
@@ -184,7 +189,7 @@ def compare_product(
         )
     box = box_of(region)
     near = slice(max(0, box.top - 8), box.bottom + 8), slice(max(0, box.left - 8), box.right + 8)
-    return _measured(reference[near], after.pixels[near], region[near], compared, outside, limits)
+    return _measured(reference[near], after.pixels[near], region[near], compared, outside, limits, every)
 
 
 def heat_map(before: ProductImage, after: ProductImage, *, placement: Placement | None = None) -> ProductImage:
@@ -216,13 +221,16 @@ def _heat(one: Pixels, other: Pixels, there: Bools) -> Pixels:
     return np.asarray(grey * (1 - weight) + hot * weight + 0.5).astype(np.uint8)
 
 
-def _measured(a: Pixels, b: Pixels, region: Bools, compared: str, outside: bool | None, limits: Limits) -> Receipt:
-    count = int(np.count_nonzero(region))
+def _measured(
+    a: Pixels, b: Pixels, region: Bools, compared: str, outside: bool | None, limits: Limits, every: int
+) -> Receipt:
+    pixels, strips = int(np.count_nonzero(region)), list(_strips(*region.shape))[::every]
+    count = sum(int(np.count_nonzero(region[part][inner])) for part, inner in strips)
     identical = not _differ(a, b, region)
     figures = {"delta_e_max": 0.0, "delta_e_p99": 0.0, "ssim": 1.0, "edge_agreement": 1.0}
-    if not identical:
+    if not identical and count:
         tail, similar, edges = Tail(count, 99), 0.0, np.zeros(4, np.int64)
-        for part, inner in _strips(*region.shape):
+        for part, inner in strips:
             where = region[part]
             one = flatten(a[part])
             # Outside the region the photo stands in for the result, so that no window sees more than the product.
@@ -245,7 +253,7 @@ def _measured(a: Pixels, b: Pixels, region: Bools, compared: str, outside: bool 
         }
     return Receipt(
         compared=compared,
-        pixels=count,
+        pixels=pixels,
         bit_identical=identical,
         bit_identical_outside=outside,
         limits=limits,

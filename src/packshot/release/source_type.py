@@ -3,8 +3,8 @@
 | the history holds | source type |
 |---|---|
 | capture, classical work | as it was declared before, else nothing is claimed |
-| a network changed a captured picture ("learned") | algorithmicallyEnhanced |
-| a network made a part of a captured picture ("generated" after "capture") | compositeWithTrainedAlgorithmicMedia |
+| a network changed a captured picture, or cut it out ("learned") | algorithmicallyEnhanced |
+| a part of a captured picture was made ("generated" after "capture") | compositeWithTrainedAlgorithmicMedia |
 | a network made the picture ("generated" alone) | trainedAlgorithmicMedia |
 
 What a file declared before is never weakened. Terms: https://cv.iptc.org/newscodes/digitalsourcetype/

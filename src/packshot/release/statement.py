@@ -5,7 +5,7 @@
 | resize, crop, convert | as it was | resized, cropped, converted | none | none |
 | tone, hidden faces, marks of proof | as it was | adjustedColor, edited | none | none |
 | enhance (a network) | algorithmicallyEnhanced | enhanced | none | none |
-| backdrop, repair, extend | compositeWithTrainedAlgorithmicMedia | edited, removed, region | yes | Modified with AI |
+| backdrop, repair, extend | compositeWithTrainedAlgorithmicMedia | edited, with the region | yes | Modified with AI |
 | restyle | compositeWithTrainedAlgorithmicMedia | filtered | yes | Modified with AI |
 | a generator's sample | trainedAlgorithmicMedia | created | yes | Generated with AI |
 
@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from packshot.core.text import as_utf8
 from packshot.images import xmp
 from packshot.images.picture import Operation, ProductImage
 from packshot.release.source_type import derive_source_type
@@ -35,7 +36,8 @@ ACTIONS: Mapping[str, str] = {
     "notice": "c2pa.addedText",
     "watermark": "c2pa.watermarked",
 }
-"""The action of each operation; of any other it is `c2pa.enhanced` where a network was at work, else `c2pa.edited`."""
+"""The action of each operation; of any other it is `c2pa.enhanced` where a network was at work, else `c2pa.edited`.
+`c2pa.removed` and `c2pa.placed` are of ingredients with manifests of their own, and no operation here has one."""
 OPENING = ("decode",)
 """Operations that bring a picture in: what `c2pa.opened` says of the ingredient."""
 
@@ -133,7 +135,7 @@ def state(image: ProductImage, declared: str | None = None, *, written: str | No
         source_type=source_type,
         created=created,
         actions=tuple(actions),
-        ingredient=None if created or opened is None else str(opened.params.get("name") or "photo"),
+        ingredient=None if created or opened is None else as_utf8(str(opened.params.get("name") or "photo")),
         notice=_notice(source_type),
         model=None if made is None else str(made.params.get("model") or "") or None,
     )
@@ -141,8 +143,6 @@ def state(image: ProductImage, declared: str | None = None, *, written: str | No
 
 def _action(operation: Operation) -> Action:
     name = ACTIONS.get(operation.name, "c2pa.enhanced" if operation.origin == "learned" else "c2pa.edited")
-    if operation.name == "repair" and "attestation" in operation.params:
-        name = "c2pa.removed"
     terms = {"learned": "algorithmicallyEnhanced", "generated": "compositeWithTrainedAlgorithmicMedia"}
     made = operation.params.get("source_type") or terms.get(operation.origin)
     method = operation.params.get("method") or operation.params.get("model")

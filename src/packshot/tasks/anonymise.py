@@ -145,6 +145,9 @@ class Anonymise:
         self.request = request
         self.detector = CenterFace() if request.faces else None
 
+    def __reduce__(self) -> tuple[type[Anonymise], tuple[AnonymiseRequest]]:
+        return Anonymise, (self.request,)
+
     def settings(self) -> dict[str, Any]:
         """Returns everything that decides the pixels."""
         detector = {"detector": self.detector.sha256} if self.detector else {}

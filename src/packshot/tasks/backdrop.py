@@ -32,6 +32,7 @@ from packshot.images.shadow import Shadow, contact_shadow, faded, kept_shadow, o
 from packshot.images.xmp import is_synthetic
 from packshot.release.receipt import UNTOUCHED, prove
 from packshot.release.source_type import derive_source_type
+from packshot.release.statement import LABELLED
 from packshot.tasks.edit import Edit, Edited
 
 LOW, HIGH = 15, 240
@@ -145,7 +146,7 @@ class Backdrop:
         plane = None if shadow == "keep" and own.any() else self._shadow(image, pixels, placed, placement, notes)
         backdrop = self._backdrop(placement.height, placement.width)
         result = lay_over(placed, backdrop if plane is None else shade(backdrop, plane))
-        done = cut.image.done(self._operation(placement), result)
+        done = cut.image.done(self._operation(placement, cut.image), result)
         product = _product(pixels[..., 3], placement)
         proof = prove(image, done, product, limits=UNTOUCHED, mask=~product, placement=placement)
         notes += _notes(box_alpha, placement)
@@ -211,14 +212,18 @@ class Backdrop:
         assert self.picture is not None
         return covering(self.picture.pixels, height, width)
 
-    def _operation(self, placement: Placement) -> Operation:
-        """Returns the entry of the history; a backdrop that a network made is pixels that a network made."""
+    def _operation(self, placement: Placement, cut: ProductImage) -> Operation:
+        """Returns the entry of the history.
+
+        Pixels that were not there before count as generated where a network was at work: it found the product, or it
+        made the backdrop. A photo with transparency of its own, over plain white, stays what it was.
+        """
         params = {"background": self.request.background, "shadow": self.request.shadow, "scale": placement.scale}
-        origin: Origin = "classical"
+        origin: Origin = "generated" if derive_source_type(cut.history) in LABELLED else "classical"
         if self.picture is not None:
             declared = derive_source_type(self.picture.history)
             params |= {"background": Path(self.request.background).name, "background_source_type": declared}
-            origin = "generated" if is_synthetic(declared) else "classical"
+            origin = "generated" if is_synthetic(declared) else origin
         return Operation("backdrop", origin, params)
 
     def _figures(

@@ -1,43 +1,45 @@
 """An edit over many photos: one bad photo does not stop it, and the same command goes on where it was.
 
-What was done lies in OUT/packshot.jsonl, one line for each photo, written after its pictures are on the disk. A line's
-key is the SHA-256 of all that decides the pixels, so another setting or another photo of that name is never taken for
-done.
+With workers, they edit and write the pictures; this process alone knows what was done (`packshot.tasks.journal`).
 """
 
 from __future__ import annotations
 
 import json
 import time
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice, takewhile
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, get_args
+from typing import NamedTuple
 
 import packshot
 from packshot.core.errors import DiskFull, PackshotError, UsageError, lookup
-from packshot.core.files import disk_errors, sha256_file
+from packshot.core.files import disk_errors
+from packshot.core.leftovers import no_leftovers
 from packshot.core.process import peak_memory
 from packshot.core.progress import Progress
-from packshot.core.runs import append_jsonl
+from packshot.core.workers import WorkerLost, Workers, useful_workers
 from packshot.images.decode import BadPicture
 from packshot.images.picture import ProductImage
 from packshot.release.door import release_set
 from packshot.tasks.edit import Edit, Edited
+from packshot.tasks.journal import Journal, PhotoResult, Status
 from packshot.tasks.photos import Photo, find_photos
 
-JOURNAL = "packshot.jsonl"
 ENDINGS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 OWN_FORMAT = {"JPEG": "jpeg", "WEBP": "webp"}
 
 SAMPLED = 3
 """Photos that a plan is measured on."""
-
-Status = Literal["done", "review", "refused", "failed"]
+MANY = 16
+"""Photos from which on workers gain more than their start costs."""
+WORKER_BYTES = 1.5 * 2**30
+"""What a worker may take, where the number of workers is left open."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,68 +52,33 @@ class BatchOptions:
         quality: of JPEG and WebP, 1 to 100.
         overwrite: replace files of the same names.
         quiet: show no progress.
+        workers: processes that edit, one thread each; the results do not depend on it. 1: none but this one. None: as
+            many as there are cores, and memory for, where there are many photos. More than 1 need an edit that can be
+            pickled: all of Packshot's can, and others of a module that can be imported.
 
     Raises:
-        UsageError: an unknown format, or a quality out of range.
+        UsageError: an unknown format, or a number out of range.
     """
 
     format: str | None = None
     quality: int = 95
     overwrite: bool = False
     quiet: bool = False
+    workers: int | None = 1
 
     def __post_init__(self) -> None:
         if self.format is not None:
             lookup("format", self.format, ENDINGS)
         if not 1 <= self.quality <= 100:
             raise UsageError(f"--quality is {self.quality}; it can be 1 to 100.")
+        if self.workers is not None and not 1 <= self.workers <= 256:
+            raise UsageError(f"--workers is {self.workers}; it can be 1 to 256.")
 
-
-@dataclass(frozen=True, kw_only=True)
-class PhotoResult:
-    """What became of one photo.
-
-    Attributes:
-        photo: its name.
-        status: "done"; "review": done, but a person should look, and it lies in OUT/review; "refused": the result
-            broke a limit and was not written, what shows why lies in OUT/refused; "failed": it could not be edited.
-        picture: the result's file below OUT; None where there is none.
-        sha256: of that file.
-        source_type: what the picture says of its origin (IPTC DigitalSourceType); None: nothing.
-        beside: further files below OUT, by name.
-        reason: why, of "review", "refused" and "failed".
-        confidence: see `Edited`; so are `receipt`, `figures` and `notes`.
-        again: it was done by an earlier command with the same settings; nothing was done now.
-    """
-
-    photo: str
-    status: Status
-    picture: str | None = None
-    sha256: str | None = None
-    source_type: str | None = None
-    beside: Mapping[str, str] = field(default_factory=dict)
-    reason: str | None = None
-    confidence: float | None = None
-    receipt: Mapping[str, Any] | None = None
-    figures: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    again: bool = False
-
-
-NOTED: dict[str, type | UnionType] = {
-    "photo": str,
-    "status": str,
-    "picture": str | None,
-    "sha256": str | None,
-    "source_type": str | None,
-    "beside": dict,
-    "reason": str | None,
-    "confidence": float | int | None,
-    "receipt": dict | None,
-    "figures": dict,
-    "notes": list,
-}
-"""What a line of the journal holds of a result."""
+    def workers_for(self, photos: int) -> int:
+        """Returns how many processes edit so many photos."""
+        if self.workers is not None:
+            return min(self.workers, photos)
+        return useful_workers(WORKER_BYTES) if photos >= MANY else 1
 
 
 @dataclass(frozen=True)
@@ -146,14 +113,14 @@ def edit_photos(photos: list[Path], edit: Edit, out: Path, options: BatchOptions
     """
     options = options or BatchOptions()
     found = _found(photos, out)
-    batch = _Batch(edit, out, options, _Journal(out / JOURNAL))
-    results = []
     with Progress(edit.task.capitalize(), len(found), quiet=options.quiet) as bar:
-        for i, photo in enumerate(found):
-            results.append(batch.one(photo))
-            if results[-1].status == "failed":
-                bar.say(f"packshot: {results[-1].reason}")
-            bar.update(i + 1)
+        batch = _Batch(edit, out, options, found, bar)
+        with (
+            no_leftovers(out, _folders(out, found), _is_ours),
+            Workers(options.workers_for(len(found)), _Work(edit, out, options)) as workers,
+        ):
+            batch.run(workers)
+    results = [batch.became[i] for i in range(len(found))]
     counts = Counter(r.status for r in results)
     tally = {status: counts[status] for status in ("done", "review", "refused", "failed")}
     return BatchResult(edit.task, out, {**tally, "again": sum(r.again for r in results)}, results)
@@ -168,22 +135,24 @@ class Plan:
         steps: its tasks, in order.
         photos: how many there are.
         sampled: how many of them were edited to measure it; none of their results was kept.
-        seconds_each: wall time a photo; None: none could be edited.
+        workers: processes that would edit them.
+        seconds_each: wall time a photo takes a process; None: none could be edited.
         seconds: for all photos.
-        memory_mib: the largest resident memory of this process by then.
+        memory_mib: the largest resident memory of this process by then; each worker takes about as much.
     """
 
     task: str
     steps: list[str]
     photos: int
     sampled: int
+    workers: int
     seconds_each: float | None
     seconds: float | None
     memory_mib: float
 
 
-def plan_photos(photos: list[Path], edit: Edit, out: Path) -> Plan:
-    """Measures an edit on a few photos, spread over all that were named; nothing is written.
+def plan_photos(photos: list[Path], edit: Edit, out: Path, options: BatchOptions | None = None) -> Plan:
+    """Measures an edit on a few photos, spread over all that were named; nothing is written. See `edit_photos`.
 
     Raises:
         UsageError: nothing named, or not there.
@@ -198,126 +167,143 @@ def plan_photos(photos: list[Path], edit: Edit, out: Path) -> Plan:
             sampled, spent = sampled + 1, spent + time.monotonic() - start
     each = spent / sampled if sampled else None
     steps = [step["task"] for step in edit.settings().get("steps", [{"task": edit.task}])]
-    return Plan(
-        edit.task, steps, len(found), sampled, each, each and each * len(found), round(peak_memory() / 2**20, 1)
-    )
+    workers = (options or BatchOptions()).workers_for(len(found))
+    seconds = each and each * len(found) / workers
+    return Plan(edit.task, steps, len(found), sampled, workers, each, seconds, round(peak_memory() / 2**20, 1))
 
 
 def _found(photos: list[Path], out: Path) -> list[Photo]:
-    found = list(find_photos(photos, out))
+    found = list({(p.name, p.stem): p for p in find_photos(photos, out)}.values())  # One named twice is done once.
     if not found:
         raise PackshotError(f"There is no photo in {', '.join(map(str, photos))}.")
     return found
 
 
-def read_journal(path: Path) -> list[dict[str, Any]]:
-    """Returns the JSON objects of a journal, oldest first; lines that are none (torn, damaged) are passed over.
+def _folders(out: Path, found: list[Photo]) -> set[Path]:
+    """Returns the folders that results may be written to."""
+    return {base / Path(photo.stem).parent for base in _bases(out).values() for photo in found}
 
-    Raises:
-        PackshotError: it is there and cannot be read.
+
+def _is_ours(name: str) -> bool:
+    return Path(name).suffix in {*ENDINGS.values(), ".json"}
+
+
+def _bases(out: Path) -> dict[Status, Path]:
+    return {"done": out, "review": out / "review", "refused": out / "refused"}
+
+
+class _Question(NamedTuple):
+    """A photo to be edited.
+
+    Attributes:
+        photo: it.
+        beside: names by stem of other photos whose results may be called like what is written beside this one's.
     """
-    with disk_errors(path):
-        if not path.exists():
-            return []
-        if not path.is_file():
-            raise PackshotError(f"{path} is not a file, so nothing can be noted there; choose another --out.")
-        lines = path.read_bytes().splitlines()
-    rows = []
-    for line in lines:
-        with suppress(ValueError, RecursionError):
-            rows.append(json.loads(line))
-    return [row for row in rows if isinstance(row, dict)]
 
-
-class _Journal:
-    """The results in OUT/packshot.jsonl by key."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        rows = read_journal(path)
-        self.results = {row.get("key"): result for row in rows if (result := _noted(row)) is not None}
-        with disk_errors(path):
-            if path.exists():
-                self.cut_off_torn(path.read_bytes())
-
-    def cut_off_torn(self, data: bytes) -> None:
-        """Removes the line that a killed command left torn at the end; the rest stays: another one may write, too."""
-        if data and not data.endswith(b"\n"):
-            with self.path.open("r+b") as f:
-                if f.seek(0, 2) == len(data):
-                    f.truncate(data.rfind(b"\n") + 1)
-
-    def add(self, key: str, result: PhotoResult) -> None:
-        append_jsonl(self.path, {"key": key, **asdict(result)})
-
-
-def _noted(row: Mapping[str, Any]) -> PhotoResult | None:
-    """Returns the result that a line of the journal holds; None: it holds none, or a damaged one."""
-    if not all(isinstance(row.get(name), kinds) for name, kinds in NOTED.items()):
-        return None
-    if row["status"] not in get_args(Status) or (row["picture"] is None) != (row["sha256"] is None):
-        return None
-    return PhotoResult(**{**{name: row[name] for name in NOTED}, "notes": tuple(map(str, row["notes"])), "again": True})
+    photo: Photo
+    beside: dict[str, str]
 
 
 class _Batch:
-    def __init__(self, edit: Edit, out: Path, options: BatchOptions, journal: _Journal) -> None:
-        self.edit, self.out, self.options, self.journal = edit, out, options, journal
+    """The photos of a command, and what became of each, by its number."""
+
+    def __init__(self, edit: Edit, out: Path, options: BatchOptions, found: list[Photo], bar: Progress) -> None:
+        self.found, self.bar, self.journal = found, bar, Journal(out)
+        self.became: dict[int, PhotoResult] = {}
         how = {"format": options.format, "quality": options.quality}
         about = {"version": packshot.__version__, "task": edit.task, "settings": edit.settings(), **how}
         self.about = json.dumps(about, sort_keys=True)
-        self.taken: dict[str, str] = {}
-        self.written: dict[Path, str] = {}
+        self.first: dict[str, str] = {}
+        for photo in found:
+            self.first.setdefault(str(photo.stem), photo.name)
+        self.stems = sorted(self.first)
 
-    def one(self, photo: Photo) -> PhotoResult:
-        """Edits one photo; whatever is wrong with it is its result.
+    def run(self, workers: Workers[_Question, PhotoResult]) -> None:
+        """Has the photos edited, and notes each as soon as its pictures are there.
+
+        Raises:
+            DiskFull: no result can be written any more.
+        """
+        for (i, key), answer in workers.as_done(self.questions()):
+            try:
+                result = answer.result()
+            except WorkerLost as e:
+                result = _failed(self.found[i].name, e)
+            if result.status != "failed":
+                self.journal.add(key, result)
+            self.note(i, result)
+
+    def questions(self) -> Iterator[tuple[tuple[int, str], _Question]]:
+        """Yields the photos that are to be edited, each with its number and key."""
+        for i, photo in enumerate(self.found):
+            try:
+                key = self.key(photo)
+                before = self.journal.done_before(key)
+            except (PackshotError, MemoryError) as e:
+                before = _failed(photo.name, e)
+            if before is None:
+                yield (i, key), _Question(photo, self.beside(str(photo.stem)))
+            else:
+                self.note(i, before)
+
+    def note(self, i: int, result: PhotoResult) -> None:
+        """Keeps and tells what became of a photo."""
+        self.became[i] = result
+        if result.status == "failed":
+            self.bar.say(f"packshot: {result.reason}")
+        self.bar.update(len(self.became))
+
+    def key(self, photo: Photo) -> str:
+        """Returns what tells a photo edited so from all others, as 64 hex digits.
+
+        Raises:
+            PackshotError: it cannot be read, or another photo's result has its name.
+        """
+        first = self.first[str(photo.stem)]
+        if first != photo.name:
+            raise PackshotError(
+                f"{photo.name} would be written to the same file as {first}; edit it with another --out."
+            )
+        about = f"{self.about}\n{photo.stem}\n{photo.checksum()}"
+        return sha256(about.encode(errors="surrogatepass")).hexdigest()  # A name may be no text.
+
+    def beside(self, stem: str) -> dict[str, str]:
+        """Returns the stems that a picture beside a photo's result may have, and whose they are."""
+        start = bisect_left(self.stems, f"{stem}-")
+        near = takewhile(lambda other: other.startswith(f"{stem}-"), islice(self.stems, start, None))
+        return {other: self.first[other] for other in near}
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Edits photos and writes the results, in this process or in a worker."""
+
+    edit: Edit
+    out: Path
+    options: BatchOptions
+
+    def __call__(self, question: _Question) -> PhotoResult:
+        """Returns what became of one photo; whatever is wrong with it is its result.
 
         Raises:
             DiskFull: no result can be written any more.
         """
         try:
-            first = self.taken.setdefault(str(photo.stem), photo.name)
-            if first != photo.name:
-                raise PackshotError(
-                    f"{photo.name} would be written to the same file as {first}; edit it with another --out."
-                )
-            about = f"{self.about}\n{photo.stem}\n{photo.checksum()}"
-            key = sha256(about.encode(errors="surrogatepass")).hexdigest()  # A name may be no text.
-            if (before := self.before(key)) is not None:
-                return before
-            return self.edited(photo, key)
-        except DiskFull:
-            raise
-        except BadPicture as e:
-            return PhotoResult(photo=photo.name, status="failed", reason=str(e))
-        except PackshotError as e:
-            return PhotoResult(photo=photo.name, status="failed", reason=_named(photo.name, str(e)))
-        except MemoryError:
-            return PhotoResult(
-                photo=photo.name, status="failed", reason=f"{photo.name} is too large for the memory of this machine."
-            )
+            return self.edited(question)
+        except (PackshotError, MemoryError) as e:
+            return _failed(question.photo.name, e)
 
-    def before(self, key: str) -> PhotoResult | None:
-        """Returns what an earlier command did with the same photo and settings, if its picture is still there."""
-        result = self.journal.results.get(key)
-        if result is not None and result.picture is not None:
-            path = self.out / result.picture
-            with disk_errors(path):
-                if not path.is_file() or sha256_file(path) != result.sha256:
-                    return None
-        return result
-
-    def edited(self, photo: Photo, key: str) -> PhotoResult:
+    def edited(self, question: _Question) -> PhotoResult:
+        photo = question.photo
         image = photo.read()
         done = self.edit(image)
         status: Status = "refused" if done.refused else "review" if done.review else "done"
-        folder = {"done": self.out, "review": self.out / "review", "refused": self.out / "refused"}[status]
-        base = folder / Path(photo.stem)
-        ending = self.ending(done, image)
-        pictures = [] if status == "refused" else [(done.image, base.with_name(base.name + ending))]
+        base = _bases(self.out)[status] / Path(photo.stem)
+        pictures = [] if status == "refused" else [(done.image, base.with_name(base.name + self.ending(done, image)))]
         beside = {n: (p, base.with_name(f"{base.name}-{n}.png")) for n, p in done.beside.items()}
+        for n, (_, path) in beside.items():
+            if status != "refused" and (other := question.beside.get(f"{photo.stem}-{n}")):
+                raise PackshotError(f"{path} is for a result of {other} already; edit {photo.name} with another --out.")
         everything = [*pictures, *beside.values()]
         for _, path in everything:
             self.check(path, photo)
@@ -328,7 +314,7 @@ class _Batch:
             quality=self.options.quality,
         )
         first = released[0] if pictures else None
-        result = PhotoResult(
+        return PhotoResult(
             photo=photo.name,
             status=status,
             picture=first.path.relative_to(self.out).as_posix() if first else None,
@@ -341,17 +327,13 @@ class _Batch:
             figures=done.figures,
             notes=(*done.notes, *(first.notes if first else ())),
         )
-        self.journal.add(key, result)
-        return result
 
     def check(self, path: Path, photo: Photo) -> None:
-        """Makes sure that a result may be written there.
+        """Makes sure that a result is not written over the photo itself, unless that was asked for.
 
         Raises:
-            PackshotError: it is a result of this command, or, without --overwrite, the photo itself.
+            PackshotError: it would be.
         """
-        if (first := self.written.setdefault(path, photo.name)) != photo.name:
-            raise PackshotError(f"{path} is a result of {first} already; edit {photo.name} with another --out.")
         with disk_errors(path):
             itself = photo.path is not None and path.exists() and path.samefile(photo.path)
         if itself and not self.options.overwrite:
@@ -363,10 +345,22 @@ class _Batch:
         return ENDINGS[self.options.format or _own_format(photo)]
 
 
+def _failed(name: str, e: Exception) -> PhotoResult:
+    """Returns what an error makes of a photo.
+
+    Raises:
+        DiskFull: it is one, and no result can be written any more.
+    """
+    if isinstance(e, DiskFull):
+        raise e
+    reason = str(e)
+    if isinstance(e, MemoryError):
+        reason = f"{name} is too large for the memory of this machine."
+    elif not isinstance(e, BadPicture) and name not in reason:
+        reason = f"{name}: {reason}"
+    return PhotoResult(photo=name, status="failed", reason=reason)
+
+
 def _own_format(photo: ProductImage) -> str:
     decoded = next((o.params.get("format") for o in photo.history if o.name == "decode"), None)
     return OWN_FORMAT.get(str(decoded), "png")
-
-
-def _named(name: str, sentence: str) -> str:
-    return sentence if name in sentence else f"{name}: {sentence}"

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from packshot.core.errors import PackshotError
 from packshot.core.files import disk_errors, sha256_file
+from packshot.core.leftovers import remove_leftovers
 from packshot.core.runs import append_jsonl
 from packshot.images.decode import decode
 from packshot.images.picture import Operation, ProductImage
 from packshot.images.resize import fit_square
 from packshot.images.sheet import contact_sheet
 from packshot.release.door import release
-from packshot.tasks.batch import JOURNAL, BatchResult, read_journal
+from packshot.tasks.batch import BatchResult
+from packshot.tasks.journal import JOURNAL, read_journal
 from packshot.tasks.photos import find_photos
 
 PAIRS = 24
@@ -32,9 +34,10 @@ def write_before_after(given: list[Path], result: BatchResult) -> None:
     Raises:
         PackshotError: the disk refuses.
     """
-    sheet = before_after(given, result)
+    sheet, out = before_after(given, result), result.out.resolve()
     if sheet is not None:
-        released = release(sheet, _free(result.out.resolve()), overwrite=True)
+        remove_leftovers(out.parent, lambda name: name.startswith(f"{out.name}-before-after"))
+        released = release(sheet, _free(out), overwrite=True)
         append_jsonl(result.out / JOURNAL, {"sheet": released.path.name, "sha256": released.sha256})
 
 

@@ -89,6 +89,9 @@ class Cutout:
             _pymatting()
         self.matter: Matter = load_own() if self.request.model is None else ForeignMatter(self.request.model)
 
+    def __reduce__(self) -> tuple[type[Cutout], tuple[CutoutRequest]]:
+        return Cutout, (self.request,)
+
     @property
     def threshold(self) -> float:
         """The confidence below which a person should look."""
@@ -153,7 +156,7 @@ class Cutout:
             return edited
         if not sure:
             return replace(edited, image=image.done(Operation("cutout", "classical", params)))
-        cut = image.done(Operation("cutout", "classical", params), laid_bare(image.pixels[..., :3], alpha))
+        cut = image.done(Operation("cutout", "learned", params), laid_bare(image.pixels[..., :3], alpha))
         proof = prove(image, cut, alpha, limits=UNTOUCHED)
         return replace(
             edited, image=cut, receipt=proof.receipt, refused=proof.refused, beside={**beside, **proof.beside}

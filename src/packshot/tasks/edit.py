@@ -40,6 +40,8 @@ class Edit(Protocol):
     """A task with all its settings, ready for any number of pictures; the networks that it needs are loaded once.
 
     Same picture, same settings, same version: same pixels (on a CPU).
+
+    An edit can be pickled, so that worker processes can do it; with networks, it is as its request that it is pickled.
     """
 
     @property

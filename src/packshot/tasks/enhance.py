@@ -128,6 +128,9 @@ class Enhance:
         networks = {"clean": self.cleaner, "scale": self.scaler, "vivid": self.vivid}
         self.weights = {name: net.checksum for name, net in networks.items() if net is not None}
 
+    def __reduce__(self) -> tuple[type[Enhance], tuple[EnhanceRequest]]:
+        return Enhance, (self.request,)
+
     def settings(self) -> dict[str, Any]:
         """Returns all that decides the pixels."""
         return {**asdict(self.request), "weights": self.weights}

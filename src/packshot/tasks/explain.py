@@ -101,7 +101,11 @@ def explain(
             "nearest": {"note": note}
             if photos is None
             else nearest_photos(
-                trained_photos(photos.train, about, photos.catalog), photos.catalog.cache, generator, folder, seed=seed
+                trained_photos(photos.train, about, photos.catalog, run),
+                photos.catalog.cache,
+                generator,
+                folder,
+                seed=seed,
             ),
         }
     write_json(folder / "explain.json", result)

@@ -12,7 +12,7 @@ import numpy as np
 from packshot.core.errors import PackshotError, UsageError
 from packshot.images.continuing import continue_background, guess_product
 from packshot.images.filters import Bools
-from packshot.images.picture import Operation, ProductImage
+from packshot.images.picture import Operation, Origin, ProductImage
 from packshot.images.placing import MAX_PIXELS, MAX_SIDE, Length, Placement, check_aspect, frame_of, parse_length
 from packshot.images.resize import Pixels
 from packshot.release.receipt import UNTOUCHED, prove
@@ -122,7 +122,9 @@ class Extend:
         else:
             pixels, how = self._continued(image, placement, kept, core, room, notes)
         params = {"margins": list(room), "feather": self.request.feather, "background": how}
-        done = image.done(Operation("extend", "classical", params), pixels)
+        # Pixels that nobody photographed there; cropping and transparent room make none.
+        made: Origin = "generated" if how not in ("transparent", "cropped") else "classical"
+        done = image.done(Operation("extend", made, params), pixels)
         proof = prove(image, done, core, limits=UNTOUCHED, mask=~core, placement=placement)
         return Edited(
             image=done,

@@ -184,7 +184,8 @@ def _licence(run: RunFolder) -> str | None:
     if not run.card_file.exists():
         return None
     try:
-        licences = sorted(read_json(run.card_file)["data"]["licences"])
+        data = read_json(run.card_file)["data"]
+        licences = sorted(data.get("trained_on", data)["licences"])
     except (KeyError, TypeError):
         return None
     whole = " AND ".join(f"({name})" if " " in name and len(licences) > 1 else name for name in licences)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
@@ -19,7 +20,7 @@ from packshot.images.picture import ProductImage
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo, not yet read.
+    """One photo, not yet read; it can be pickled.
 
     Attributes:
         name: what to call it: the path as the user would write it, or "catalogue: photo".
@@ -67,7 +68,7 @@ def find_photos(given: Iterable[Path], leave_out: Path | None = None) -> Iterato
 
 
 def _of_file(name: str, path: Path, stem: PurePosixPath) -> Photo:
-    return Photo(name, stem, path, lambda: _checksum(path), lambda: decode(path))
+    return Photo(name, stem, path, partial(_checksum, path), partial(decode, path))
 
 
 def _checksum(path: Path) -> str:
@@ -82,7 +83,7 @@ def _of_folder(folder: Path, leave_out: Path | None) -> Iterator[Photo]:
     for record in open_folder(folder, IngestOptions(), leave_out).records:
         stem, name = PurePosixPath(record.key).with_suffix(""), f"{folder / record.key}"
         if record.path is None:
-            refuse = _refusal(f"{name} {record.problem}.")
+            refuse = partial(_refuse, f"{name} {record.problem}.")
             yield Photo(name, stem, None, refuse, refuse)
         else:
             yield _of_file(name, Path(record.path), stem)
@@ -99,15 +100,14 @@ def _of_row(catalog: Catalog, photo_id: str, key: str) -> Photo:
     parts = [part for part in PurePosixPath(key).parts if part not in ("/", "..", ".")]
     stem = PurePosixPath(*parts).with_suffix("") if parts else PurePosixPath(photo_id)
 
-    def checksum() -> str:
-        pixels = catalog.read(photo_id).pixels
-        return sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-
-    return Photo(f"{catalog.path}: {key}", stem, None, checksum, lambda: catalog.read(photo_id))
+    name = f"{catalog.path}: {key}"
+    return Photo(name, stem, None, partial(_row_checksum, catalog, photo_id), partial(catalog.read, photo_id))
 
 
-def _refusal(sentence: str) -> Callable[[], NoReturn]:
-    def refuse() -> NoReturn:
-        raise PackshotError(sentence)
+def _row_checksum(catalog: Catalog, photo_id: str) -> str:
+    pixels = catalog.read(photo_id).pixels
+    return sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 
-    return refuse
+
+def _refuse(sentence: str) -> NoReturn:
+    raise PackshotError(sentence)

@@ -132,6 +132,9 @@ class Repair:
         if request.method == "network" and self.network is None:
             raise PackshotError("The inpainter's weights are not installed; use --method patch.")
 
+    def __reduce__(self) -> tuple[type[Repair], tuple[RepairRequest, FindMarks]]:
+        return Repair, (self.request, self.find_marks)
+
     def settings(self) -> dict[str, Any]:
         """Returns all that decides the pixels, and what is written beside them."""
         request = self.request
@@ -248,10 +251,8 @@ class Repair:
         params = {"method": self._method(), "box": box, "share": round(float(mask.mean()), 6), **_found(asked)}
         if self.request.attest is not None:
             params["attestation"] = self.request.attest
-        if self.network is not None:
-            return Operation("repair", "generated", params)
-        # No network made these pixels, but nobody photographed them there: IPTC's term for that is the weaker one.
-        return Operation("repair", "classical", {**params, "source_type": "algorithmicallyEnhanced"})
+        # Nobody photographed these pixels there, whether a network made them or patches of the photo.
+        return Operation("repair", "generated", params)
 
     def _beside(self, image: ProductImage, mask: Mask) -> dict[str, ProductImage]:
         if not self.request.show_mask:

@@ -187,7 +187,7 @@ def _splits(photos: Catalog, model: TextModel) -> Iterator[tuple[str, Packed]]:
     splits: tuple[Literal["train", "test"], ...] = ("train", "test")
     for split in splits:
         if photos.summary["splits"].get(split):
-            yield split, photos.packed(split, model.size, _channels(model), model.fit)
+            yield split, photos.packed(split, model.size, _channels(model), model.fit, also_out=True)
 
 
 def _framed(path: Path, model: TextModel, margin: int) -> npt.NDArray[np.uint8]:

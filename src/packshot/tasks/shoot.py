@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any
 
+import numpy as np
+from scipy import ndimage
+
 from packshot.core.errors import UsageError
+from packshot.images.filters import Bools
 from packshot.images.picture import Operation, ProductImage
 from packshot.images.placing import Layout, box_of, place
 from packshot.images.shadow import Shadow
@@ -21,10 +25,15 @@ from packshot.tasks.chain import Chain
 from packshot.tasks.cutout import Cutout, CutoutRequest
 from packshot.tasks.edit import Edit, Edited
 from packshot.tasks.enhance import LARGEST_STEP, Enhance, EnhanceRequest
-from packshot.tasks.repair import Repair, RepairRequest
+from packshot.tasks.repair import MOST, Repair, RepairRequest
 
 ENOUGH = 1.05
 """A product that has to grow by less than this is not enlarged by a network; resizing does."""
+CLUTTER = 0.25
+"""What lies at the photo's border is clutter up to this area, as a share of the product's; a second shoe is larger."""
+VISIBLE = 0.001
+"""Share of a photo from which on clutter is worth a word; less is a haze at its border."""
+LEFT_OUT = "Small things at a photo's border, apart from the product, were left out."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +88,87 @@ def build_shoot(request: ShootRequest) -> Chain:
     if request.white_balance:
         steps.append(Enhance(EnhanceRequest(white_balance=request.white_balance)))
     if request.repair:
-        steps.append(Repair(RepairRequest(auto=True)))
+        steps.append(Mend(Repair(RepairRequest(auto=True))))
     steps += [
         Cutout(CutoutRequest(threshold=request.threshold)),
+        Declutter(),
         Enlarge(layout),
         Backdrop(BackdropRequest(background=request.background, shadow=request.shadow, layout=layout)),
         Check(request.channel, request.on),
     ]
     return Chain("shoot", steps)
+
+
+class Mend:
+    """Repairs what is surely damage. What may be damage stays, with a note: a listing shows the product as it is.
+
+    Nobody has to look at it, as after `packshot repair`, where somebody has asked for it to go.
+
+    Args:
+        repair: finds and repairs damage.
+    """
+
+    task = "repair"
+
+    def __init__(self, repair: Edit) -> None:
+        self.repair = repair
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what decides the pixels."""
+        return self.repair.settings()
+
+    def __call__(self, image: ProductImage) -> Edited:
+        """Repairs one photo."""
+        done = self.repair(image)
+        if done.review is None or done.figures["share"] > MOST:
+            return done
+        return replace(done, review=None, notes=(*done.notes, done.review))
+
+
+class Declutter:
+    """Leaves out of a cut-out what else lay on the floor: small things apart from the product, cut by the border."""
+
+    task = "declutter"
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what decides the pixels."""
+        return {"share": CLUTTER}
+
+    def __call__(self, image: ProductImage) -> Edited:
+        """Clears one cut-out."""
+        clutter, things = find_clutter(image.pixels[..., 3] > 0)
+        if not things:
+            return Edited(image=image, lossless=True)
+        pixels = image.pixels.copy()
+        pixels[clutter] = (255, 255, 255, 0)
+        left_out = {"things": things, "share": round(float(clutter.mean()), 4)}
+        return Edited(
+            image=image.done(Operation("declutter", "classical", left_out), pixels),
+            lossless=True,
+            figures=left_out,
+            notes=(LEFT_OUT,) if clutter.mean() >= VISIBLE else (),
+        )
+
+
+def find_clutter(seen: Bools) -> tuple[Bools, int]:
+    """Returns where clutter is in a cut-out, and how many things that are.
+
+    A thing is clutter if it is cut by the photo's border and no larger than CLUTTER of the product, which is the
+    largest thing, and the product does not reach that side of the photo: else it may be its strap or sleeve.
+
+    Args:
+        seen: bool [H, W], all that was cut out.
+    """
+    labels, _ = ndimage.label(seen)
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    product = int(areas.argmax())
+    sides = [set(np.unique(line).tolist()) for line in (labels[0], labels[-1], labels[:, 0], labels[:, -1])]
+    near = [side for side in sides if product in side]
+    clutter = {
+        thing for thing in set().union(*sides) - set().union(*near) if 0 < areas[thing] <= CLUTTER * areas[product]
+    }
+    return np.isin(labels, list(clutter)), len(clutter)
 
 
 class Enlarge:
