@@ -20,7 +20,7 @@ from packshot.core.errors import PackshotError, UsageError
 from packshot.images.decode import decode
 from packshot.images.encode import encode
 from packshot.images.picture import Metadata, Operation, Origin, ProductImage
-from packshot.release import door
+from packshot.release import prepared
 from packshot.release.door import Released, release
 from packshot.release.source_type import derive_source_type
 
@@ -197,7 +197,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path, monkey
         path.write_bytes(b"mine")
         return encode(image, kind, quality)
 
-    monkeypatch.setattr(door, "encode", late)
+    monkeypatch.setattr(prepared, "encode", late)
     with pytest.raises(PackshotError, match=r"exists already.*--overwrite"):
         release(picture(SAMPLE), path)
     assert path.read_bytes() == b"mine"
@@ -267,7 +267,7 @@ def test_a_file_that_reads_back_differently_is_not_released(
         out: bytes = damage(encode(image, kind, quality))  # type: ignore[operator]
         return out
 
-    monkeypatch.setattr(door, "encode", broken)
+    monkeypatch.setattr(prepared, "encode", broken)
     with pytest.raises(PackshotError, match="nothing was released"):
         release(picture(SAMPLE), tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []

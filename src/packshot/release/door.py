@@ -1,4 +1,4 @@
-"""The only door that pixels leave by: state, label, encode, sign, write, read back, register.
+"""The only door that pixels leave by: state, label, watermark, encode, sign, write, read back, register.
 
 What is said of a picture is derived once, from its history (`packshot.release.statement`), and every label repeats it:
 the C2PA manifest, XMP for IPTC and for China, the side-car. A picture of which nothing has to be said, and that brought
@@ -10,35 +10,29 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from packshot.catalog.fingerprint import fingerprint_grey
-from packshot.core.errors import PackshotError, UsageError, suggest
+from packshot.core.errors import PackshotError
 from packshot.core.files import atomic_path, disk_errors, write_bytes
 from packshot.core.text import as_utf8
-from packshot.images import xmp
 from packshot.images.decode import BadPicture, Limits, decode
-from packshot.images.encode import MAX_JPEG_XMP, encode
 from packshot.images.picture import ProductImage
 from packshot.images.resize import flatten
-from packshot.release.credentials import load_credentials
-from packshot.release.dialects import aigc, label_packet, read_aigc, side_car
-from packshot.release.manifest import MIME, THUMBNAIL_FROM, Parent, build_definition, read_manifest, sign
+from packshot.release.dialects import aigc, read_aigc, side_car
+from packshot.release.manifest import MIME, read_manifest
+from packshot.release.prepared import Prepared, prepare, prepare_as
 from packshot.release.receipt import ENCODED, compare_product
-from packshot.release.register import Entry, add_release
+from packshot.release.register import add_release
 from packshot.release.source_type import strongest
-from packshot.release.statement import Statement, state
+from packshot.release.watermark import detect
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 QUALITY = 95
 """Of JPEG and WebP where none is asked for."""
-MARK_DIGITS = 10
 SIDE_CAR = ".labels.json"
 
 
@@ -53,6 +47,7 @@ class Released:
             claimed.
         encoded: what a lossy file changed of an edited photo, as JSON values (`Receipt`); None: nothing, or no photo.
         mark: its 40-bit id, ten hex digits; None: it says nothing of itself, so it has none.
+        watermarked: whether its pixels carry the id.
         notes: sentences on what was changed or left behind.
     """
 
@@ -60,6 +55,7 @@ class Released:
     sha256: str
     source_type: str | None
     mark: str | None = None
+    watermarked: bool = False
     encoded: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
 
@@ -89,7 +85,7 @@ def release(
             raise PackshotError(f"{path} is a folder; give the name of a file.")
         if not overwrite:
             check_free([path])  # Before the work; `atomic_path` makes sure after it.
-    prepared = _prepare(image, path, quality)
+    prepared = prepare(image, path, quality)
     data, store = prepared.signed(path.name)
     with atomic_path(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(data)
@@ -99,7 +95,7 @@ def release(
             add_release(prepared.entry(path.name, data, store))
     if beside:
         _write_side_car(prepared, path, data)
-    return prepared.as_released(path, data, encoded)
+    return _released(prepared, path, data, encoded)
 
 
 def release_set(
@@ -125,10 +121,10 @@ def release_set(
         with disk_errors(path):
             if overwrite or not path.is_file():
                 continue
-            prepared, there = _prepare(image, path, quality), path.read_bytes()
+            prepared, there = prepare(image, path, quality), path.read_bytes()
             if prepared.is_in(there):
                 _write_side_car(prepared, path, there)
-                done[path] = prepared.as_released(path, there, _proved(prepared, decode(there), quality))
+                done[path] = _released(prepared, path, there, _proved(prepared, decode(there), quality))
     if not overwrite:
         check_free(path for path in paths if path not in done)
     return [
@@ -156,177 +152,22 @@ def encode_labelled(image: ProductImage, format: str = "PNG") -> bytes:
     Raises:
         PackshotError: the history tells no origin, or the format cannot hold the picture.
     """
-    return _prepare_as(image, format, QUALITY).data
+    return prepare_as(image, format, QUALITY, marked=False).data
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Prepared:
-    """A labelled picture, and the file that it becomes but for its signature.
-
-    Attributes:
-        image: with its labels in its XMP.
-        kind: format.
-        data: the file.
-        statement: what is said of it.
-        content: checksum of pixels, history and format: the same for the same input, settings and version.
-        parent: the manifest that it brought along, or None.
-        must_sign: whether a label is due, or a manifest was brought along.
-        notes: sentences.
-    """
-
-    image: ProductImage
-    kind: str
-    data: bytes
-    statement: Statement
-    content: str
-    parent: Parent | None
-    must_sign: bool
-    notes: tuple[str, ...]
-
-    @property
-    def mark(self) -> str:
-        return self.content[:MARK_DIGITS]
-
-    @property
-    def own(self) -> dict[str, Any]:
-        """Packshot's own assertion in the manifest."""
-        return {"mark": self.mark, "content": self.content}
-
-    def signed(self, name: str) -> tuple[bytes, bytes | None]:
-        """Returns the file as it leaves, and its manifest store where it has one."""
-        if not self.must_sign:
-            return self.data, None
-        mime = MIME[self.kind]
-        definition = build_definition(self.statement, title=as_utf8(name), mime=mime, own=self.own, parent=self.parent)
-        return sign(
-            self.data,
-            mime,
-            definition,
-            load_credentials(),
-            parent=self.parent,
-            thumbnail=max(self.image.height, self.image.width) >= THUMBNAIL_FROM,
-        )
-
-    def is_in(self, there: bytes) -> bool:
-        """Returns whether a file is what this would become."""
-        if not self.must_sign:
-            return there == self.data
-        found = read_manifest(there, MIME[self.kind])
-        return found is not None and found.trust != "invalid" and found.own == self.own
-
-    def entry(self, name: str, data: bytes, store: bytes) -> Entry:
-        """Returns the entry of the register."""
-        grey = np.asarray(Image.fromarray(flatten(self.image.pixels)).convert("L"))
-        (dhash,), (thumb,) = fingerprint_grey(grey[None])
-        return Entry(
-            mark=self.mark,
-            sha256=sha256(data).hexdigest(),
-            content=self.content,
-            dhash=dhash,
-            thumb=thumb,
-            mime=MIME[self.kind],
-            width=self.image.width,
-            height=self.image.height,
-            source_type=self.statement.source_type,
-            name=as_utf8(name),
-            history=tuple((o.name, o.origin) for o in self.image.history),
-            manifest=store,
-        )
-
-    def as_released(self, path: Path, data: bytes, encoded: Mapping[str, Any] | None) -> Released:
-        return Released(
-            path=path,
-            sha256=sha256(data).hexdigest(),
-            source_type=self.statement.source_type,
-            mark=self.mark if self.must_sign else None,
-            encoded=encoded,
-            notes=self.notes,
-        )
-
-
-def _prepare(image: ProductImage, path: Path, quality: int) -> _Prepared:
-    """Labels and encodes a picture for a file of this name.
-
-    Raises:
-        UsageError: an ending that is not known.
-        PackshotError: the history tells no origin, or the format cannot hold the picture.
-    """
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        near = suggest(path.suffix, FORMATS)
-        raise UsageError(
-            f"Cannot tell a picture format from the name {path}.{near} Known endings: {', '.join(FORMATS)}."
-        )
-    return _prepare_as(image, kind, quality)
-
-
-def _prepare_as(image: ProductImage, kind: str, quality: int) -> _Prepared:
-    notes: list[str] = []
-    packet, carried = _packet(image, notes)
-    parent, terms = _parent(image, notes)
-    statement = state(image, strongest([xmp.term_of(packet.get(xmp.SOURCE_TYPE)), *terms]), written=kind)
-    content = _content(image, kind, quality, statement)
-    labels = label_packet(packet, statement, content[:MARK_DIGITS])
-    data = packet.tobytes() if labels or carried else None
-    if kind == "JPEG" and data is not None and len(data) > MAX_JPEG_XMP:
-        notes.append("The XMP that the picture carried is too long for a JPEG; only its labels were kept.")
-        packet = xmp.Packet.empty()
-        label_packet(packet, statement, content[:MARK_DIGITS])
-        data = packet.tobytes()
-    if kind == "JPEG" and image.has_alpha:
-        notes.append("JPEG has no transparency; the picture was laid over white.")
-    labelled = replace(image, metadata=replace(image.metadata, xmp=data))
-    return _Prepared(
-        image=labelled,
-        kind=kind,
-        data=encode(labelled, kind, quality),
-        statement=statement,
-        content=content,
-        parent=parent,
-        must_sign=statement.label_due or image.metadata.credentials is not None,
-        notes=tuple(notes),
+def _released(prepared: Prepared, path: Path, data: bytes, encoded: Mapping[str, Any] | None) -> Released:
+    return Released(
+        path=path,
+        sha256=sha256(data).hexdigest(),
+        source_type=prepared.statement.source_type,
+        mark=prepared.mark if prepared.must_sign else None,
+        watermarked=prepared.watermarked,
+        encoded=encoded,
+        notes=prepared.notes,
     )
 
 
-def _packet(image: ProductImage, notes: list[str]) -> tuple[xmp.Packet, bool]:
-    """Returns the XMP that the picture carries, or an empty one, and whether it carries any."""
-    if image.metadata.xmp is None:
-        return xmp.Packet.empty(), False
-    try:
-        return xmp.Packet.parse(image.metadata.xmp), True
-    except xmp.BadXmp:
-        notes.append("The XMP that the picture carried is damaged; a new one took its place.")
-        return xmp.Packet.empty(), False
-
-
-def _parent(image: ProductImage, notes: list[str]) -> tuple[Parent | None, tuple[str, ...]]:
-    """Returns the manifest that the picture brought along, as an ingredient, and the source types that it claims."""
-    carried = image.metadata.credentials
-    mime = MIME.get(str(next((o.params.get("format") for o in image.history if o.name == "decode"), "")))
-    if carried is None or mime is None:
-        return None, ()
-    found = read_manifest(carried, mime)
-    if found is None:
-        return None, ()
-    if found.trust == "invalid":
-        notes.append(
-            "The C2PA manifest that the photo brought along is broken; it was kept as it is, as an ingredient."
-        )
-    if any(o.name == "anonymise" for o in image.history):
-        # Its thumbnails and assertions may show and name what was just hidden.
-        notes.append("The C2PA manifest that the photo brought along was left behind: it may show who was hidden.")
-        return None, found.source_types
-    return Parent(carried, mime), found.source_types
-
-
-def _content(image: ProductImage, kind: str, quality: int, statement: Statement) -> str:
-    digest = sha256(repr((image.pixels.shape, kind, quality, statement)).encode())
-    digest.update(json.dumps([(o.name, o.origin, o.params) for o in image.history], sort_keys=True).encode())
-    digest.update(image.pixels.data)
-    return digest.hexdigest()
-
-
-def _write_side_car(prepared: _Prepared, path: Path, data: bytes) -> None:
+def _write_side_car(prepared: Prepared, path: Path, data: bytes) -> None:
     if not prepared.statement.label_due:
         return
     beside = side_car(
@@ -342,13 +183,13 @@ def _write_side_car(prepared: _Prepared, path: Path, data: bytes) -> None:
     write_bytes(path.with_name(path.name + SIDE_CAR), text.encode())
 
 
-def _proved(prepared: _Prepared, back: ProductImage, quality: int) -> Mapping[str, Any] | None:
+def _proved(prepared: Prepared, back: ProductImage, quality: int) -> Mapping[str, Any] | None:
     """Measures what a lossy file changed of an edited photo.
 
     Raises:
         PackshotError: more than `ENCODED` allows.
     """
-    image = prepared.image
+    image = prepared.made
     if prepared.kind == "PNG" or prepared.statement.created or len(image.history) < 2:
         return None
     meant = ProductImage(flatten(image.pixels)) if prepared.kind == "JPEG" else image
@@ -361,7 +202,7 @@ def _proved(prepared: _Prepared, back: ProductImage, quality: int) -> Mapping[st
     return receipt.as_json()
 
 
-def _check(written: bytes, meant: bytes, prepared: _Prepared) -> ProductImage:
+def _check(written: bytes, meant: bytes, prepared: Prepared) -> ProductImage:
     """Compares the file as it lies on the disk with the picture it should be, and its labels with what is said.
 
     Returns:
@@ -391,6 +232,12 @@ def _check(written: bytes, meant: bytes, prepared: _Prepared) -> ProductImage:
         agrees = agrees and found is not None and found.actions[1:] == tuple(a.name for a in statement.actions)
         claimed = strongest(found.source_types) if found is not None and statement.created else statement.source_type
         agrees = agrees and (statement.source_type is None or claimed == statement.source_type)
+    if prepared.watermarked:
+        mark = detect(back.pixels)
+        if mark is None or mark.ident != int(prepared.mark, 16):
+            raise PackshotError(
+                "The watermark cannot be read from the written file; nothing was released. Ask for more with --quality."
+            )
     if not agrees:
         raise PackshotError("The labels in the file do not say what was done to the picture; nothing was released.")
     return back
