@@ -25,10 +25,10 @@ TELLING = re.compile(rb"DataMining|rights|Rights|Credit|creator|^\xff\xfe|^\xfe\
 """What an XMP packet has that is worth the parsing; or it is in UTF-16, which this pattern cannot read."""
 
 SAYS = {
-    "copyright": ("{http://purl.org/dc/elements/1.1/}rights",),
+    "copyright": (xmp.RIGHTS,),
     "owner": (f"{{{xmp.XMP_RIGHTS}}}Owner",),
-    "creator": ("{http://purl.org/dc/elements/1.1/}creator",),
-    "credit": ("{http://ns.adobe.com/photoshop/1.0/}Credit",),
+    "creator": (f"{{{xmp.DC}}}creator",),
+    "credit": (xmp.CREDIT,),
     "usage_terms": (xmp.USAGE_TERMS,),
     "web_statement": (f"{{{xmp.XMP_RIGHTS}}}WebStatement",),
 }

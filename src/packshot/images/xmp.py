@@ -15,6 +15,8 @@ EXIF = "http://ns.adobe.com/exif/1.0/"
 TIFF = "http://ns.adobe.com/tiff/1.0/"
 XMP = "http://ns.adobe.com/xap/1.0/"
 IPTC_EXT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+DC = "http://purl.org/dc/elements/1.1/"
+PHOTOSHOP = "http://ns.adobe.com/photoshop/1.0/"
 XMP_RIGHTS = "http://ns.adobe.com/xap/1.0/rights/"
 XML = "http://www.w3.org/XML/1998/namespace"
 
@@ -33,11 +35,11 @@ PERSONAL = {
     EXIF: ("ImageUniqueID", "MakerNote"),
     IPTC_EXT: ("PersonInImage", "PersonInImageWDetails", "LocationCreated", "LocationShown"),
     "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/": ("Location", "CountryCode"),
-    "http://ns.adobe.com/photoshop/1.0/": ("City", "State", "Country"),
+    PHOTOSHOP: ("City", "State", "Country"),
 }
 AUTHORS = {
-    "http://purl.org/dc/elements/1.1/": ("creator",),
-    "http://ns.adobe.com/photoshop/1.0/": ("AuthorsPosition", "CaptionWriter"),
+    DC: ("creator",),
+    PHOTOSHOP: ("AuthorsPosition", "CaptionWriter"),
     "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/": ("CreatorContactInfo",),
     "http://cipa.jp/exif/1.0/": ("Photographer", "ImageEditor"),
     TIFF: ("Artist",),
@@ -48,6 +50,8 @@ SOURCE_TYPE_TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 AI_SYSTEM = f"{{{IPTC_EXT}}}AISystemUsed"
 AI_VERSION = f"{{{IPTC_EXT}}}AISystemVersionUsed"
 AI_PROMPT = f"{{{IPTC_EXT}}}AIPromptInformation"
+RIGHTS = f"{{{DC}}}rights"
+CREDIT = f"{{{PHOTOSHOP}}}Credit"
 USAGE_TERMS = f"{{{XMP_RIGHTS}}}UsageTerms"
 SYNTHETIC = (
     "algorithmicMedia",
@@ -60,7 +64,16 @@ SYNTHETIC = (
 MAX_BYTES = 4 * 2**20
 MAX_DEPTH = 50
 TC260 = "http://www.tc260.org.cn/ns/AIGC/1.0/"
-PREFIXES = {RDF: "rdf", META: "x", IPTC_EXT: "Iptc4xmpExt", XMP_RIGHTS: "xmpRights", XML: "xml", TC260: "TC260"}
+PREFIXES = {
+    RDF: "rdf",
+    META: "x",
+    IPTC_EXT: "Iptc4xmpExt",
+    XMP_RIGHTS: "xmpRights",
+    XML: "xml",
+    TC260: "TC260",
+    DC: "dc",
+    PHOTOSHOP: "photoshop",
+}
 
 
 class BadXmp(Exception):

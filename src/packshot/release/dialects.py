@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from packshot import __version__
 from packshot.images import xmp
 from packshot.images.xmp import Packet
 from packshot.release.statement import Statement
@@ -68,22 +69,39 @@ def read_aigc(packet: bytes | None) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def label_packet(packet: Packet, statement: Statement, mark: str) -> bool:
-    """Writes what is due into a packet; what it says already and more strongly stays.
+def _named(variable: str) -> str:
+    return "".join(c for c in os.environ.get(variable, "") if c.isprintable()).strip()
+
+
+def label_packet(packet: Packet, statement: Statement, mark: str) -> dict[str, str]:
+    """Writes what is due into a packet; what it says already of its rights, or more strongly of its origin, stays.
+
+    Rights are written where the user has said them: PACKSHOT_COPYRIGHT ("© 2026 Our shop") and PACKSHOT_CREDIT.
+
+    Args:
+        packet: of the picture; it is changed.
+        statement: what is said.
+        mark: the picture's id, hex.
 
     Returns:
-        Whether anything was written.
+        By name, what the packet says now of all that is due; empty where nothing is.
     """
-    wrote = False
-    term = statement.source_type
-    if term is not None and term != xmp.term_of(packet.get(xmp.SOURCE_TYPE)):
-        packet.set(xmp.SOURCE_TYPE, xmp.SOURCE_TYPE_TERMS + term)
-        wrote = True
-    text = aigc(statement, mark)
-    if text is not None and text != packet.get(AIGC):
-        packet.set(AIGC, text)
-        wrote = True
-    return wrote
+    due: dict[str, str] = {}
+    term, label = statement.source_type, aigc(statement, mark)
+    if term is not None:
+        due[xmp.SOURCE_TYPE] = packet.get(xmp.SOURCE_TYPE) or ""
+        if term != xmp.term_of(due[xmp.SOURCE_TYPE]):
+            due[xmp.SOURCE_TYPE] = xmp.SOURCE_TYPE_TERMS + term
+    if label is not None:
+        due[AIGC] = label
+    if statement.label_due:
+        made = {xmp.AI_SYSTEM: f"Packshot {statement.model}", xmp.AI_VERSION: __version__} if statement.model else {}
+        rights = {xmp.CREDIT: _named("PACKSHOT_CREDIT"), xmp.RIGHTS: _named("PACKSHOT_COPYRIGHT")}
+        due |= {name: packet.get(name) or value for name, value in (made | rights).items() if value}
+    for name, value in due.items():
+        if value != packet.get(name):
+            (packet.set_text if name == xmp.RIGHTS else packet.set)(name, value)
+    return due
 
 
 def side_car(

@@ -20,10 +20,11 @@ import numpy as np
 from packshot.core.errors import PackshotError
 from packshot.core.files import atomic_path, disk_errors, write_bytes
 from packshot.core.text import as_utf8
+from packshot.images import xmp
 from packshot.images.decode import BadPicture, Limits, decode
 from packshot.images.picture import ProductImage
 from packshot.images.resize import flatten
-from packshot.release.dialects import aigc, read_aigc, side_car
+from packshot.release.dialects import side_car
 from packshot.release.manifest import MIME, read_manifest
 from packshot.release.prepared import Prepared, prepare, prepare_as
 from packshot.release.receipt import ENCODED, compare_product
@@ -223,9 +224,9 @@ def _check(written: bytes, meant: bytes, prepared: Prepared) -> ProductImage:
         same = same and np.array_equal(back.pixels, image.pixels)
     if not same:
         raise problem
-    wanted = aigc(statement, prepared.mark)
     agrees = back.history[0].params["source_type"] == statement.source_type
-    agrees = agrees and (wanted is None or read_aigc(back.metadata.xmp) == json.loads(wanted))
+    said = xmp.Packet.parse(back.metadata.xmp) if back.metadata.xmp is not None else xmp.Packet.empty()
+    agrees = agrees and all(said.get(name) == value.strip() for name, value in prepared.labels.items())
     if prepared.must_sign:
         found = read_manifest(written, MIME[prepared.kind])
         agrees = agrees and found is not None and found.trust != "invalid" and found.own == prepared.own

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -48,6 +49,7 @@ class Prepared:
         kind: format.
         data: the file.
         statement: what is said of it.
+        labels: what its XMP has to say, by name.
         content: checksum of pixels, history and format: the same for the same input, settings and version.
         parent: the manifest that it brought along, or None.
         must_sign: whether a label is due, or a manifest was brought along.
@@ -60,6 +62,7 @@ class Prepared:
     kind: str
     data: bytes
     statement: Statement
+    labels: Mapping[str, str]
     content: str
     parent: Parent | None
     must_sign: bool
@@ -161,7 +164,7 @@ def prepare_as(image: ProductImage, kind: str, quality: int, *, marked: bool = T
     if kind == "JPEG" and data is not None and len(data) > MAX_JPEG_XMP:
         notes.append("The XMP that the picture carried is too long for a JPEG; only its labels were kept.")
         packet = xmp.Packet.empty()
-        label_packet(packet, statement, mark)
+        labels = label_packet(packet, statement, mark)
         data = packet.tobytes()
     if kind == "JPEG" and image.has_alpha:
         notes.append("JPEG has no transparency; the picture was laid over white.")
@@ -172,6 +175,7 @@ def prepare_as(image: ProductImage, kind: str, quality: int, *, marked: bool = T
         kind=kind,
         data=encode(labelled, kind, quality),
         statement=statement,
+        labels=labels,
         content=content,
         parent=parent,
         must_sign=statement.label_due or image.metadata.credentials is not None,
