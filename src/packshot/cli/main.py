@@ -11,10 +11,12 @@ import packshot
 from packshot.cli import (
     advise,
     anonymise,
+    audit,
     backdrop,
     card,
     catalog,
     check,
+    credentials,
     cutout,
     enhance,
     evaluate,
@@ -27,7 +29,9 @@ from packshot.cli import (
     rights,
     search,
     shoot,
+    survive,
     train,
+    verify,
 )
 from packshot.cli.output import to_json
 from packshot.core.errors import PackshotError, suggest
@@ -82,6 +86,10 @@ cli.add_command(restyle.restyle)
 cli.add_command(anonymise.anonymise)
 cli.add_command(shoot.shoot)
 cli.add_command(check.check)
+cli.add_command(verify.verify)
+cli.add_command(survive.survive)
+cli.add_command(audit.audit)
+cli.add_command(credentials.credentials)
 cli.add_command(train.models)
 
 

@@ -43,7 +43,9 @@ class Credentials:
         time_stamp: address of a time stamp authority (RFC 3161); None: no time stamp.
         development: whether the chain was made here.
         signer: the name in the certificate.
+        since: when the certificate begins.
         until: when the certificate ends.
+        files: where chain, key and anchor lie, those that there are.
     """
 
     chain: bytes
@@ -54,7 +56,9 @@ class Credentials:
     time_stamp: str | None
     development: bool
     signer: str
+    since: datetime
     until: datetime
+    files: tuple[Path, ...]
 
     def sign_bytes(self, data: bytes) -> bytes:
         """Returns the raw signature of the program that signs.
@@ -63,13 +67,21 @@ class Credentials:
             PackshotError: there is none, or it failed.
         """
         assert self.command is not None
+        failed = f"The signing program ({self.program}) failed"
         try:
-            done = subprocess.run(
-                shlex.split(self.command), input=data, capture_output=True, timeout=SECONDS_TO_SIGN, check=True
-            )
+            done = subprocess.run(shlex.split(self.command), input=data, capture_output=True, timeout=SECONDS_TO_SIGN)
         except (OSError, ValueError, subprocess.SubprocessError) as e:
-            raise PackshotError(f"The signing program ({self.command}) failed: {e}; nothing was released.") from e
+            why = e.strerror if isinstance(e, OSError) else type(e).__name__
+            raise PackshotError(f"{failed}: {why}; nothing was released.") from e
+        if done.returncode or not done.stdout:
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it wrote no signature"]
+            raise PackshotError(f"{failed} (exit code {done.returncode}): {said[0][:200]}; nothing was released.")
         return done.stdout
+
+    @property
+    def program(self) -> str | None:
+        """The program that signs, without its arguments, which may hold a PIN; None: a key signs."""
+        return None if self.command is None else next(iter(self.command.split()), "")
 
 
 def credentials_folder() -> Path:
@@ -111,6 +123,11 @@ def init_credentials(organisation: str = "Packshot development", *, overwrite: b
     return folder
 
 
+def named_credentials() -> bool:
+    """Returns whether the environment names what signs, in place of this machine's own chain."""
+    return any(os.environ.get(name) for name in ("PACKSHOT_CERT", "PACKSHOT_KEY", "PACKSHOT_SIGNER"))
+
+
 def load_credentials() -> Credentials:
     """Returns what signs now: the chain named by the environment, else this machine's own, made if need be.
 
@@ -127,7 +144,9 @@ def load_credentials() -> Credentials:
     if cert:
         if not key and not command:
             raise PackshotError("A certificate needs its key: give --key FILE, or --signer COMMAND.")
-        return _load(Path(cert), Path(key) if key and not command else None, None, command or None, tsa)
+        if key and command:
+            raise PackshotError("Give --key FILE or --signer COMMAND (PACKSHOT_KEY, PACKSHOT_SIGNER), not both.")
+        return _load(Path(cert), Path(key) if key else None, None, command or None, tsa)
     if key or command:
         raise PackshotError("A key needs its certificate: give the chain with --cert FILE.")
     folder = credentials_folder()
@@ -188,12 +207,17 @@ def _loaded(
         time_stamp=tsa,
         development=anchor is not None,
         signer=name,
+        since=leaf.not_valid_before_utc,
         until=leaf.not_valid_after_utc,
+        files=tuple(path for path in (cert, key, anchor) if path is not None),
     )
 
 
 def _check_dates(credentials: Credentials, cert: Path) -> Credentials:
-    if credentials.until < datetime.now(UTC):
+    now = datetime.now(UTC)
+    if credentials.since > now:
+        raise PackshotError(f"The certificate in {cert} begins only on {credentials.since:%Y-%m-%d}.")
+    if credentials.until < now:
         again = " Make new ones with: packshot credentials init --overwrite" if credentials.development else ""
         raise PackshotError(f"The certificate in {cert} ended on {credentials.until:%Y-%m-%d}.{again}")
     return credentials

@@ -81,10 +81,12 @@ class Parent:
     Attributes:
         data: a file with a manifest, or a manifest store alone; its manifests are kept.
         mime: of `data`; of a store alone it does not count.
+        title: what it is called.
     """
 
     data: bytes
     mime: str
+    title: str = "photo"
 
 
 def build_definition(
@@ -157,31 +159,49 @@ def sign(
     small = {"enabled": thumbnail, "long_edge": THUMBNAIL_SIDE, "quality": "low", "ignore_errors": True}
     settings = {"builder": {"thumbnail": small}, "verify": {"verify_after_sign": False}}
     out = io.BytesIO()
+    failed: list[PackshotError] = []
     try:
-        signer = _signer(credentials)
+        signer = _signer(credentials, failed)
         with c2pa.Builder(dict(definition), context=c2pa.Context.from_dict(settings)) as builder:
             if parent is not None:
-                about = {"title": "source", "relationship": "parentOf", "label": "source"}
+                about = {"title": parent.title, "relationship": "parentOf", "label": "source"}
                 mime_of_parent = STORE if is_store(parent.data) else parent.mime
                 builder.add_ingredient(about, mime_of_parent, io.BytesIO(parent.data))
             store = builder.sign(signer, mime, io.BytesIO(data), out)
     except c2pa.C2paError as e:
+        if failed:
+            raise failed[0] from e
         hint = " Is the time stamp authority's address right?" if credentials.time_stamp and "http" in str(e) else ""
         raise PackshotError(f"The picture could not be signed ({e}); nothing was released.{hint}") from e
-    return out.getvalue(), bytes(store)
+    signed = out.getvalue()
+    if credentials.command is not None:  # A key was held against its certificate when it was loaded.
+        found = read_manifest(signed, mime)
+        if found is None or found.trust == "invalid":
+            raise PackshotError(
+                f"What the signing program ({credentials.program}) wrote is no {credentials.algorithm} signature by "
+                "the certificate's key; nothing was released."
+            )
+    return signed, bytes(store)
 
 
-def _signer(credentials: Credentials) -> Any:
+def _signer(credentials: Credentials, failed: list[PackshotError]) -> Any:
+    """Returns what signs; why a program did not is added to `failed`, since c2pa does not pass it on."""
     import c2pa
 
     if credentials.key is not None:
         tsa = credentials.time_stamp.encode() if credentials.time_stamp else None
         info = c2pa.C2paSignerInfo(credentials.algorithm.encode(), credentials.chain, credentials.key, tsa)
         return c2pa.Signer.from_info(info)
+
+    def signature(data: bytes) -> bytes:
+        try:
+            return credentials.sign_bytes(data)
+        except PackshotError as e:
+            failed.append(e)
+            return b""
+
     algorithm = c2pa.C2paSigningAlg[credentials.algorithm.upper()]
-    return c2pa.Signer.from_callback(
-        credentials.sign_bytes, algorithm, credentials.chain.decode(), credentials.time_stamp
-    )
+    return c2pa.Signer.from_callback(signature, algorithm, credentials.chain.decode(), credentials.time_stamp)
 
 
 def read_manifest(data: bytes, mime: str, anchors: Sequence[bytes] = ()) -> Manifest | None:

@@ -223,7 +223,8 @@ def _packet(image: ProductImage, notes: list[str]) -> tuple[xmp.Packet, bool]:
 def _parent(image: ProductImage, notes: list[str]) -> tuple[Parent | None, tuple[str, ...]]:
     """Returns the manifest that the picture brought along, as an ingredient, and the source types that it claims."""
     carried = image.metadata.credentials
-    mime = MIME.get(str(next((o.params.get("format") for o in image.history if o.name == "decode"), "")))
+    opened = next((o.params for o in image.history if o.name == "decode"), {})
+    mime = MIME.get(str(opened.get("format")))
     if carried is None or mime is None:
         return None, ()
     found = read_manifest(carried, mime)
@@ -237,7 +238,7 @@ def _parent(image: ProductImage, notes: list[str]) -> tuple[Parent | None, tuple
         # Its thumbnails and assertions may show and name what was just hidden.
         notes.append("The C2PA manifest that the photo brought along was left behind: it may show who was hidden.")
         return None, found.source_types
-    return Parent(carried, mime), found.source_types
+    return Parent(carried, mime, as_utf8(str(opened.get("name") or "photo"))), found.source_types
 
 
 def _content(image: ProductImage, kind: str, quality: int, statement: Statement) -> str:

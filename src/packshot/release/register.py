@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -184,6 +184,18 @@ def fingerprints() -> list[tuple[int, str]]:
         return [(int(n), str(d)) for n, d in connection.execute("SELECT number, dhash FROM released")]
 
 
+def thumbs(numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Yields (number, thumb) of these pictures."""
+    if not numbers or not register_path().is_file():
+        return
+    with _connected(register_path()) as connection:
+        for start in range(0, len(numbers), 500):
+            some = numbers[start : start + 500]
+            marks = ",".join("?" * len(some))
+            query = f"SELECT number, thumb FROM released WHERE number IN ({marks})"
+            yield from ((int(n), bytes(thumb)) for n, thumb in connection.execute(query, some))
+
+
 def find_by_number(number: int) -> Entry | None:
     """Returns one picture."""
     return next(iter(_find("number = ?", (number,))), None)
@@ -224,7 +236,7 @@ def read_audit() -> Iterator[AuditLine]:
     """Yields the log, oldest entry first.
 
     Raises:
-        PackshotError: the register cannot be read.
+        PackshotError: the register cannot be read, or an entry of it.
     """
     if not register_path().is_file():
         return
@@ -232,11 +244,20 @@ def read_audit() -> Iterator[AuditLine]:
         for number, time, event, value in connection.execute(
             "SELECT number, time, event, hash FROM audit ORDER BY number"
         ):
-            yield AuditLine(number=int(number), time=str(time), event=json.loads(event), hash=str(value))
+            try:
+                line = AuditLine(number=int(number), time=str(time), event=dict(json.loads(event)), hash=str(value))
+            except (ValueError, TypeError, RecursionError) as e:
+                raise PackshotError(f"Entry {number} of the audit log was changed: it cannot be read.") from e
+            yield line
 
 
-def verify_audit(lines: Iterator[AuditLine] | list[AuditLine]) -> tuple[int, str]:
+def verify_audit(lines: Iterable[AuditLine], head: str | None = None) -> tuple[int, str]:
     """Recomputes the chain.
+
+    Args:
+        lines: the log, oldest entry first.
+        head: a hash noted earlier, which an entry has to have still: it shows that none up to there was removed at the
+            end, nor the whole chain made anew. None: nothing was noted.
 
     Returns:
         How many entries there are, and the hash of the last.
@@ -244,7 +265,7 @@ def verify_audit(lines: Iterator[AuditLine] | list[AuditLine]) -> tuple[int, str
     Raises:
         PackshotError: an entry was changed, removed or moved; the sentence names the first that does not fit.
     """
-    before, count = START, 0
+    before, count, seen = START, 0, head in (None, START)
     for line in lines:
         count += 1
         wanted = chain_hash(before, line.number, line.time, _canonical(line.event))
@@ -253,6 +274,12 @@ def verify_audit(lines: Iterator[AuditLine] | list[AuditLine]) -> tuple[int, str
                 f"The audit log does not hold together at entry {count}: it, or one before it, was changed or removed."
             )
         before = line.hash
+        seen = seen or before == head
+    if not seen:
+        raise PackshotError(
+            f"The audit log holds together, but none of its {count:,} entries has the hash {head}: it was cut short or "
+            "made anew."
+        )
     return count, before
 
 
