@@ -10,6 +10,7 @@ import pytest
 from packshot.core.errors import UsageError
 from packshot.images.decode import decode
 from packshot.images.picture import Operation, ProductImage
+from packshot.release.overlay import find_overlay
 from packshot.tasks.check import check_pictures
 from packshot.tasks.edit import Edited
 from packshot.tasks.shoot import Declutter, Mend, ShootRequest, build_shoot, find_clutter
@@ -54,11 +55,34 @@ def test_a_broken_rule_sends_the_picture_to_review(photos: Path, tmp_path: Path)
     assert photo["figures"]["check"]["size-2027"] == {"status": "fail", "seen": "200 x 200"}
 
 
+@pytest.mark.parametrize(
+    ("channel", "more", "place", "height"),
+    [
+        ("amazon-secondary", [], "corner", 520),
+        ("amazon-secondary", ["--notice", "padding", "--notice-language", "zh"], "padding", 582),
+        ("amazon-main", [], "beside", 520),
+    ],
+)
+def test_the_notice_is_where_the_channel_lets_it_be(
+    channel: str, more: list[str], place: str, height: int, photos: Path, tmp_path: Path
+) -> None:
+    words = ["shoot", photos, "--channel", channel, "--on", "2027-01-31", "--size", "520", *more]
+    told = run_json(*words, "--out", tmp_path / "out")
+    (photo,) = told["photos"]
+    picture = decode(tmp_path / "out" / photo["picture"]).pixels
+    assert told["notices"] == {place: 1} and picture.shape == (height, 520, 3)
+    rules = ["amazon-main 'overlay'", "eu-ai-act '50-4'"] if place == "beside" else ["eu-ai-act '50-4'"]
+    assert [rule.split(":")[0] for rule in told["rules"]] == rules
+    assert np.abs(picture[380, 260].astype(int) - RED).max() < 25
+    assert any("higher than was asked for" in note for note in photo["notes"]) == (place == "padding")
+    assert bool(find_overlay(picture).laid_over) == (place != "beside")
+
+
 def test_a_dry_run_writes_nothing(photos: Path, tmp_path: Path) -> None:
     words = ["shoot", photos, "--channel", "generic", "--size", "300", "--out", tmp_path / "out", "--dry-run"]
     plan = run_json(*words)
     assert (plan["photos"], plan["sampled"]) == (1, 1)
-    assert plan["steps"][-3:] == ["enlarge", "backdrop", "check"]
+    assert plan["steps"][-3:] == ["backdrop", "notice", "check"]
     assert 0 < plan["seconds_each"] <= plan["seconds"]
     assert not (tmp_path / "out").exists()
 
@@ -82,7 +106,7 @@ def test_a_recipe_is_tasks_in_any_order(photos: Path, tmp_path: Path) -> None:
 def test_settings_tell_every_step_and_the_rules() -> None:
     request = ShootRequest(channel="generic", on=DAY, repair=False, white_balance=0)
     steps = build_shoot(request).settings()["steps"]
-    assert [s["task"] for s in steps] == ["anonymise", "cutout", "declutter", "enlarge", "backdrop", "check"]
+    assert [s["task"] for s in steps] == ["anonymise", "cutout", "declutter", "enlarge", "backdrop", "notice", "check"]
     assert {r["id"] for r in steps[-1]["settings"]["rules"]} >= {"format", "size", "colour"}
     with pytest.raises(UsageError, match="--size is 9"):
         ShootRequest(channel="generic", on=DAY, size=9)

@@ -53,7 +53,7 @@ def test_every_rule_is_complete_and_has_its_check(name: str) -> None:
     assert channel.about
     assert len({r.id for r in channel.rules}) == len(channel.rules)
     for rule in channel.rules:
-        assert rule.check in (CHECKS if rule.subject == "picture" else TEXT_CHECKS)
+        assert rule.check in {"picture": CHECKS, "product": TEXT_CHECKS, "edit": ("product",)}[rule.subject]
         assert rule.text.endswith((".", ")."))
         assert rule.confidence in ("confirmed", "secondary", "unconfirmed")
         assert rule.read_on <= TODAY

@@ -1,6 +1,7 @@
 """The visible notice: where channel and law allow it, else beside the picture, and refusals that name the rules."""
 
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from packshot.core.errors import PackshotError, UsageError
 from packshot.images.picture import Operation, ProductImage
 from packshot.release.channels import channel_names, law_names, load_channel, load_law
 from packshot.release.measure import find_background
-from packshot.release.notice import CONTRAST, FONT, TEXTS, NoticeRefused, check_letters, contrast, place_notice
+from packshot.release.notice import TEXTS, NoticeRefused, place_notice, usual_place
+from packshot.release.notice_ink import CONTRAST, FONT, check_letters, contrast
 from packshot.release.overlay import find_overlay
 from packshot.release.statement import state
 from tests.catalog_photos import photo
@@ -19,6 +21,7 @@ from tests.unit.test_channels import packshot
 
 DAY = date(2026, 11, 24)
 CHINA = ("china-labelling",)
+PAGE = Path(__file__).parents[2] / "docs/notice.md"
 
 
 def image(pixels: np.ndarray) -> ProductImage:
@@ -59,7 +62,7 @@ def test_where_the_channel_forbids_text_the_notice_is_beside_the_picture(channel
     before = image(packshot())
     placed = place_notice(before, "modified", channel, language, on=DAY)  # type: ignore[arg-type]
     text = {"en": "Modified with AI", "zh": "AI 修改"}[language]
-    assert placed.image is before
+    assert placed.image.pixels is before.pixels
     assert (placed.place, placed.text, placed.caption, placed.alt) == ("beside", text, text, text)
     tag = {"en": "en", "zh": "zh-Hans"}[language]
     assert placed.html == f'<figcaption lang="{tag}">{text}</figcaption>'
@@ -194,7 +197,8 @@ def test_the_font_has_every_text_and_says_what_it_lacks() -> None:
 def test_none_is_none() -> None:
     before = image(packshot())
     placed = place_notice(before, "generated", "generic", on=DAY, place="none")
-    assert (placed.image, placed.place, placed.caption, placed.alt, placed.html) == (before, "none", None, None, None)
+    assert placed.image.pixels is before.pixels
+    assert (placed.place, placed.caption, placed.alt, placed.html) == ("none", None, None, None)
     assert placed.because  # What the law says is told all the same.
 
 
@@ -247,3 +251,18 @@ def test_wrong_words_are_usage_errors(wrong: dict[str, object]) -> None:
     options: dict[str, object] = {"kind": "generated", "channel": "generic", "on": DAY, **wrong}
     with pytest.raises(UsageError):
         place_notice(image(packshot(60, 60)), **options)  # type: ignore[arg-type]
+
+
+def test_the_page_says_where_it_goes() -> None:
+    rows = [line.strip("|").split("|") for line in PAGE.read_text().splitlines() if line.startswith("|")]
+    table = [[cell.strip(" `") for cell in row] for row in rows[: 2 + 1 + len(channel_names())]]
+    assert table[0][1:] == law_names()[::-1] and sorted(row[0] for row in table[3:]) == channel_names()
+    for channel, *places in table[2:]:
+        named = None if channel == "none named" else channel
+        for law, where in zip(table[0][1:], places, strict=True):
+            place = usual_place(named, (law,), DAY)
+            try:
+                placed = place_notice(image(packshot()), "modified", named, on=DAY, place=place, laws=(law,)).place
+            except NoticeRefused:
+                placed = "refused"  # type: ignore[assignment]
+            assert placed == where, (channel, law)

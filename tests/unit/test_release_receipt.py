@@ -1,24 +1,42 @@
 """Product proof: what is measured, what breaks a limit, and what the heat map shows."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 
+from packshot.images.decode import decode
+from packshot.images.encode import encode
 from packshot.images.lab import delta_e
 from packshot.images.picture import Operation, ProductImage
 from packshot.images.placing import Placement
 from packshot.images.resize import resize
+from packshot.release.channels import Channel, load_channel
+from packshot.release.lettered import find_texts
+from packshot.release.notice_ink import FONT
 from packshot.release.receipt import (
+    ENCODED,
     FAITHFUL,
     MASKED,
     UNTOUCHED,
     Limits,
     compare_product,
     heat_map,
+    held_to,
+    limits_of,
     prove,
 )
 from packshot.release.source_type import derive_source_type
+from packshot.tasks.batch import BatchOptions, edit_photos
+from packshot.tasks.edit import Edited
+from packshot.tasks.within import Within
 
 RNG = np.random.default_rng(21)
 CAPTURE = (Operation("decode", "capture"),)
@@ -190,3 +208,144 @@ def test_strips_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
         results.append((receipt.as_json(), heat_map(picture(before), picture(after)).pixels))
     assert results[0][0] == results[1][0]
     assert np.array_equal(results[0][1], results[1][1])
+
+
+WORDS = "PURE COTTON"
+LOWER = slice(200, 300)
+"""Rows of `labelled` without text."""
+
+
+def labelled(words: str = WORDS, ink: int = 20) -> np.ndarray:
+    """A plain product with a line of text on it."""
+    canvas = Image.new("RGB", (400, 300), (214, 205, 190))
+    font = ImageFont.truetype(str(FONT), 36, layout_engine=ImageFont.Layout.BASIC)
+    ImageDraw.Draw(canvas).text((60, 100), words, font=font, fill=(ink, ink, ink))
+    return np.asarray(canvas)
+
+
+def blurred(pixels: np.ndarray) -> np.ndarray:
+    return np.asarray(ndimage.gaussian_filter(pixels, (5, 5, 0)))
+
+
+def noisy(pixels: np.ndarray) -> np.ndarray:
+    return np.clip(pixels + np.random.default_rng(4).normal(0, 4, pixels.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("change", "stays"),
+    [
+        (lambda p: noisy(p), True),
+        (lambda p: np.clip(p * 0.9 + 5, 0, 255).astype(np.uint8), True),
+        (lambda p: decode(encode(picture(p), "JPEG", 75)).pixels, True),
+        (lambda p: decode(encode(picture(p), "WEBP", 75)).pixels, True),
+        (blurred, False),
+        (lambda p: labelled("SOFT NYLONS"), False),
+        (lambda p: labelled(ink=170), False),
+        (lambda p: np.roll(p, 4, axis=1), False),
+        (lambda p: labelled(""), False),
+    ],
+)
+def test_a_text_stays_or_is_refused(change: Callable[[np.ndarray], np.ndarray], stays: bool) -> None:
+    before = labelled()
+    receipt, refused, beside = prove(picture(before), picture(change(before)), limits=Limits(text_agreement=0.8))
+    assert (refused is None) == stays == (receipt["text_agreement"] >= 0.8)
+    if refused is not None:
+        assert "the agreement of a text's strokes is" in refused and "0.8 is the least" in refused
+        heat = beside["heat"].pixels.astype(int)
+        assert (np.ptp(heat[LOWER], axis=2) <= 20).all() and (np.ptp(heat, axis=2) > 20).any()
+
+
+def test_only_texts_of_the_product_count() -> None:
+    before, lower = labelled(), np.zeros((300, 400), bool)
+    lower[LOWER] = True
+    after = np.where(lower[..., None], noisy(before), labelled("SOFT NYLONS"))
+    assert len(find_texts(before, np.ones((300, 400), bool))) == 2 and find_texts(before, lower) == []  # Two words.
+    receipt = compare_product(picture(before), picture(after), lower, limits=Limits(text_agreement=1.0))
+    assert receipt.text_agreement is None and receipt.passed and receipt.bit_identical is False
+    assert compare_product(picture(before), picture(before), limits=FAITHFUL).text_agreement == 1
+    assert compare_product(picture(photo()), picture(photo() + 1), limits=NO_LIMITS).text_agreement is None
+
+
+def test_a_text_is_compared_where_it_was_placed() -> None:
+    before = labelled()
+    placement = Placement(height=700, width=900, top=40, left=30, scale=2.0)
+    after = placement.apply(before)
+    assert compare_product(picture(before), picture(after), limits=UNTOUCHED, placement=placement).text_agreement == 1
+    for change, stays in ((noisy, True), (lambda p: np.roll(p, 8, axis=1), False)):
+        receipt = compare_product(picture(before), picture(change(after)), limits=FAITHFUL, placement=placement)
+        assert receipt.text_agreement is not None and (receipt.text_agreement >= 0.9) == stays
+    clear = np.dstack([before, np.full(before.shape[:2], 255, np.uint8)])
+    receipt = compare_product(picture(clear), picture(np.dstack([blurred(before), clear[..., 3]])), limits=ENCODED)
+    assert any("text's strokes" in b for b in receipt.broken)
+
+
+class Shifted:
+    """An edit that shifts the product's colour by CIEDE2000 5, whatever it says.
+
+    Args:
+        limits: that it is proved against.
+    """
+
+    task = "shifted"
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, image: ProductImage) -> Edited:
+        product = (image.pixels != 255).any(axis=2)
+        pixels = image.pixels.copy()
+        while delta_e(image.pixels, pixels)[product].mean() < 5:
+            pixels[product, 0] += 1
+        done = image.done(Operation("tone", "classical"), pixels)
+        proof = prove(image, done, product, limits=self.limits)
+        return Edited(image=done, receipt=proof.receipt, refused=proof.refused, beside=proof.beside)
+
+
+def shop_photo(folder: Path) -> Path:
+    pixels = np.full((120, 160, 3), 255, np.uint8)
+    pixels[30:90, 40:120] = np.clip(photo(60, 80), 0, 220)
+    path = folder / "shirt.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.mark.parametrize("channel", [None, "generic", "google-merchant"])
+def test_a_product_whose_colour_was_shifted_does_not_leave(channel: str | None, tmp_path: Path) -> None:
+    """The whole road: also an edit that sets itself no limits is held to those of the channel."""
+    source, out = shop_photo(tmp_path), tmp_path / "out"
+    edit = Shifted(FAITHFUL) if channel is None else Within(Shifted(NO_LIMITS), channel, date(2026, 11, 24))
+    (result,) = edit_photos([source], edit, out, BatchOptions(quiet=True)).photos
+    assert (result.status, result.picture, result.source_type) == ("refused", None, None)
+    assert "the 99th percentile of the CIEDE2000 difference is" in str(result.reason)
+    assert channel is None or channel in str(result.reason)
+    assert result.receipt is not None and 5 <= result.receipt["delta_e_p99"] < 7
+    assert result.receipt["passed"] is False and result.receipt["limits"]["delta_e_p99"] == 3
+    assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*") if p.suffix == ".png") == [
+        "refused/shirt-heat.png"
+    ]
+    heat = decode(out / "refused/shirt-heat.png").pixels.astype(int)
+    hot = np.ptp(heat, axis=2) > 20
+    assert hot[30:90, 40:120].mean() > 0.95 and not hot[:30].any() and not hot[:, 120:].any()
+
+
+def test_without_a_channel_nothing_is_held_to_one(tmp_path: Path) -> None:
+    (result,) = edit_photos([shop_photo(tmp_path)], Shifted(NO_LIMITS), tmp_path / "out").photos
+    assert result.status == "done"
+
+
+def test_a_channel_states_its_limits_from_a_day_on() -> None:
+    generic = load_channel("generic")
+    (rule,) = [r for r in generic.rules if r.subject == "edit"]
+    day = date(2026, 11, 24)
+    assert limits_of(generic, day) == Limits(delta_e_p99=3.0, text_agreement=0.9)
+    assert limits_of(load_channel("amazon-main"), day) == FAITHFUL
+    strict = replace(rule, params={"delta_e_p99": 1.0, "ssim": 0.99}, start=date(2027, 1, 1))
+    channel = Channel(name="strict", about="", rules=(strict,))
+    assert limits_of(channel, day) == FAITHFUL
+    assert limits_of(channel, date(2027, 1, 1)) == Limits(delta_e_p99=1.0, ssim=0.99)
+    before, after = photo(), np.clip(photo().astype(int) + 6, 0, 255).astype(np.uint8)
+    receipt = compare_product(picture(before), picture(after), limits=NO_LIMITS)
+    assert receipt.passed and len(held_to(receipt.as_json(), Limits(delta_e_p99=1.0, delta_e_max=90)).broken) == 1

@@ -225,6 +225,8 @@ def open_catalog(path: Path) -> Catalog:
         catalog = Catalog(path, about)
     except (KeyError, TypeError, AttributeError) as e:
         raise PackshotError(f"{description} is damaged; {DAMAGED}.") from e
+    if (path / ".erase" / "commit.json").is_file():
+        raise PackshotError(f"An erasure of {path} was cut off; give that `packshot erase` command again.")
     if not good:
         raise PackshotError(f"{description} was changed after the ingest; {DAMAGED}.")
     _check(path / "manifest.parquet", about["files"]["manifest.parquet"])

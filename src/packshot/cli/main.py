@@ -19,6 +19,7 @@ from packshot.cli import (
     credentials,
     cutout,
     enhance,
+    erase,
     evaluate,
     explain,
     export,
@@ -67,6 +68,7 @@ def cli() -> None:
 cli.add_command(catalog.data)
 cli.add_command(catalog.ingest)
 cli.add_command(rights.rights)
+cli.add_command(erase.erase)
 cli.add_command(advise.advise)
 cli.add_command(train.train)
 cli.add_command(generate.create)

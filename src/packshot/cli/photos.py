@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from packshot.cli.notice import notice_options, noticed
 from packshot.cli.output import emit, json_option, printable, quiet_option
+from packshot.cli.signing import signing_options
 from packshot.core.errors import PackshotError
 
 if TYPE_CHECKING:
@@ -16,10 +18,19 @@ if TYPE_CHECKING:
     from packshot.tasks.edit import Edit
 
 SHOWN = 10
+PLACES = {
+    "corner": "in a corner",
+    "padding": "on a strip below the picture",
+    "beside": "beside the picture, as caption, alt text and HTML in its .labels.json",
+    "none": "left out, as was asked",
+}
 
 
 def photo_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command PHOTOS..., --out, --format, --quality, --overwrite, --workers, --quiet and --json."""
+    """Gives a command PHOTOS..., --out, --format, --quality, --overwrite, --workers, --quiet and --json.
+
+    And the notice's and the signer's options, which are no parameters of it: `edit_and_tell` and the door read them.
+    """
     wrap = [
         click.argument("photos", nargs=-1, required=True, type=_Place(path_type=Path)),
         click.option("--out", required=True, type=_Place(path_type=Path), help="Folder for the results."),
@@ -35,6 +46,7 @@ def photo_options(command: Callable[..., Any]) -> Callable[..., Any]:
         quiet_option,
         json_option,
     ]
+    command = notice_options(signing_options(command))
     for decorate in reversed(wrap):
         command = decorate(command)
     return command
@@ -60,10 +72,12 @@ def edit_and_tell(
     quiet: bool,
     as_json: bool,
     sheet: bool = False,
+    whole: bool = False,
 ) -> None:
     """Edits the photos, prints what became of them, and exits with 1 where one failed or was refused.
 
-    With `sheet`, photos and results side by side go to OUT-before-after.png, made anew each time.
+    With `sheet`, photos and results side by side go to OUT-before-after.png, made anew each time. An edit that is
+    `whole` places its notice itself.
     """
     from packshot.core.process import keep_freed_memory
     from packshot.tasks.batch import BatchOptions, edit_photos
@@ -72,7 +86,7 @@ def edit_and_tell(
     options = BatchOptions(
         format=format_, quality=quality, overwrite=overwrite, quiet=quiet or as_json, workers=workers
     )
-    result = edit_photos(list(photos), edit, out, options)
+    result = edit_photos(list(photos), edit if whole else noticed(edit), out, options)
     shown = not sheet or _write_sheet(list(photos), result)
     emit(result, as_json, lambda: _lines(result))
     if result.counts["failed"] or result.counts["refused"] or not shown:
@@ -117,7 +131,7 @@ def _lines(result: BatchResult) -> Iterator[str]:
     yield f"{result.task}: {counts['done']:,} of {len(result.photos):,} photos done, in {result.out}{again}."
     for status, words in (
         ("review", "to look at, in {0}/review"),
-        ("refused", "refused, see {0}/refused"),
+        ("refused", "refused"),
         ("failed", "failed"),
     ):
         some = [p for p in result.photos if p.status == status]
@@ -127,6 +141,11 @@ def _lines(result: BatchResult) -> Iterator[str]:
                 yield printable(f"  {p.reason}" if status == "failed" else f"  {p.photo}: {p.reason}")
             if len(some) > SHOWN:
                 yield f"  and {len(some) - SHOWN:,} more; --json has them all."
+    if result.notices:
+        yield (
+            "Visible notice of AI: " + ", ".join(f"{n:,} {PLACES[place]}" for place, n in result.notices.items()) + "."
+        )
+        yield from (f"  {rule}" for rule in result.rules)
     notes = list(dict.fromkeys(note for p in result.photos for note in p.notes))
     yield from notes[:SHOWN]
     if len(notes) > SHOWN:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from packshot.cli.notice import asked_channel, asked_notice
 from packshot.cli.photos import edit_and_tell, photo_options, plan_and_tell
 from packshot.core.errors import UsageError
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 @click.command()
 @photo_options
-@click.option("--channel", help="google-merchant, amazon-main, amazon-secondary or generic.")
 @click.option(
     "--recipe", type=click.Path(path_type=Path), help="A TOML file of [[step]] tables instead: any tasks in any order."
 )
@@ -40,7 +40,6 @@ def shoot(
     workers: int | None,
     quiet: bool,
     as_json: bool,
-    channel: str | None,
     recipe: Path | None,
     on: datetime | None,
     size: int,
@@ -55,9 +54,10 @@ def shoot(
 ) -> None:
     """Turn PHOTOS into the pictures that a channel wants, or that a recipe describes.
 
-    Privacy, light, damage, cut-out, pixels, backdrop, the channel's rules, labels; and one sheet, before and after.
+    Privacy, light, damage, cut-out, pixels, backdrop, notice, the channel's rules, labels; one sheet, before and after.
     What breaks a rule or is not sure lies in OUT/review. The same command goes on where a killed one was.
     """
+    channel = asked_channel()
     if (channel is None) == (recipe is None):
         raise UsageError("Say what for: --channel google-merchant, for example, or --recipe FILE.")
     edit: Edit
@@ -69,10 +69,11 @@ def shoot(
         from packshot.tasks.shoot import ShootRequest, build_shoot
 
         assert channel is not None
+        day = on.date() if on else date.today()
         edit = build_shoot(
             ShootRequest(
                 channel=channel,
-                on=on.date() if on else date.today(),
+                on=day,
                 size=size,
                 fill=fill,
                 background=background,
@@ -81,9 +82,12 @@ def shoot(
                 white_balance=white_balance,
                 repair=repair,
                 threshold=threshold,
+                notice=asked_notice(day),
             )
         )
     if dry_run:
         plan_and_tell(edit, photos, out, workers, as_json)
         return
-    edit_and_tell(edit, photos, out, format_, quality, overwrite, workers, quiet, as_json, sheet=True)
+    edit_and_tell(
+        edit, photos, out, format_, quality, overwrite, workers, quiet, as_json, sheet=True, whole=recipe is None
+    )

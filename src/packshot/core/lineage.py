@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from packshot.core.errors import PackshotError
-from packshot.core.files import disk_errors, write_bytes
+from packshot.core.files import disk_errors, read_json, write_bytes, write_json
 from packshot.core.merkle import ALGORITHM, inclusion_proof, merkle_root
 
 OWN, INHERITED = "training_set.bin", "training_set.origin.bin"
+RETRAINING = "retraining"
+"""What run.json and card.json say of erasures after the training: a list, one entry for each."""
 SIZE = 32
 
 
@@ -114,3 +116,58 @@ def inherited_from(files: Iterable[Path]) -> TrainingSet | None:
                         leaves.update(TrainingSet.read(folder / name).leaves)
                 break
     return TrainingSet(sorted(leaves)) if leaves else None
+
+
+def mark_for_retraining(run: Path, *, erasure: str, time: str, photos: int, certain: bool) -> None:
+    """Notes in a run's run.json and card.json that photos which it learned from were erased; once for each erasure.
+
+    Args:
+        run: the run's folder.
+        erasure: the erasure's id.
+        time: of the erasure, ISO 8601.
+        photos: how many of the photos it learned from were erased; 0: not known.
+        certain: False: the run does not say which photos it learned from, and its catalogue had them.
+
+    Raises:
+        PackshotError: a file is damaged, or may not be written.
+    """
+    row = {"erasure": erasure, "time": time, "photos": photos, "certain": certain}
+    for name in ("card.json", "run.json"):  # The run last: it is what tells that both are done.
+        path = run / name
+        if not path.is_file():
+            continue
+        about = read_json(path)
+        if not isinstance(about, dict):
+            raise PackshotError(f"{path} is damaged; restore it from a backup.")
+        before = [old for old in about.get(RETRAINING) or [] if old.get("erasure") != erasure]
+        write_json(path, {**about, RETRAINING: [*before, row]})
+
+
+def needs_retraining(run: Path) -> str | None:
+    """Returns a sentence if photos that a run's model learned from were erased since; None: nothing is known of any.
+
+    Args:
+        run: the run's folder, or a file in it (its model).
+
+    Raises:
+        PackshotError: run.json is damaged.
+    """
+    run = run.parent if run.is_file() else run
+    if not (run / "run.json").is_file():
+        return None
+    about = read_json(run / "run.json")
+    rows = about.get(RETRAINING) if isinstance(about, dict) else None
+    if not rows:
+        return None
+    times = sorted(str(row.get("time", ""))[:10] for row in rows)
+    photos = sum(row.get("photos", 0) for row in rows)
+    if any(row.get("certain") for row in rows):
+        many = f"{photos:,} photo" + "s" * (photos != 1)
+        return (
+            f"{run} learned from {many} that {'was' if photos == 1 else 'were'} erased since (last on {times[-1]}): "
+            "train a new run without them."
+        )
+    return (
+        f"{run} may have learned from photos that were erased since (last on {times[-1]}), and does not say from "
+        "which it learned: train a new run without them."
+    )

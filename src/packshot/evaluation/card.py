@@ -55,6 +55,8 @@ def _lines(card: Mapping[str, Any]) -> Iterator[str]:
     yield f"Model after {card.get('source')}. Made with Packshot {card.get('packshot')}."
     yield from ("", "## Data")
     yield from _facts(data)
+    for row in card.get("retraining") or ():
+        yield f"- To be trained anew: {_number(row['photos'])} photos it learned from were erased on {row['time'][:10]}"
     yield from ("", "## Rights", f"Licence: {card.get('licence')}.")
     yield from _rights(data)
     yield from ("", "## Training")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from packshot.catalog import Catalog, Packed, open_catalog
 from packshot.catalog.dataset import Split
+from packshot.catalog.erase import is_rest_of
 from packshot.core.errors import PackshotError, UsageError
 from packshot.core.files import read_json, sha256_file, write_text
 from packshot.core.lineage import OWN, TrainingSet
@@ -111,7 +112,7 @@ def open_run_catalog(about: Mapping[str, Any], catalog: Path | None) -> Catalog:
         if list(photos.categories) != about["categories"]:
             raise UsageError(f"The catalogue {path} has other categories than the generator makes.")
         return photos
-    if photos.checksum != about["catalog_checksum"]:
+    if photos.checksum != about["catalog_checksum"] and not is_rest_of(photos, about["catalog_checksum"]):
         raise PackshotError(
             f"The catalogue {path} is not the one this run was trained on: it was changed since, or is another."
         )

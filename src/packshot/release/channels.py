@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent / "channels"
 LAWS = Path(__file__).parent / "laws"
 
 Confidence = Literal["confirmed", "secondary", "unconfirmed"]
-Subject = Literal["picture", "product"]
+Subject = Literal["picture", "product", "edit"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Rule:
         id: its name within the pack.
         text: the rule, for a person.
         check: which check decides it: of `checks.CHECKS` a channel's on a picture, of `texts.TEXT_CHECKS` a channel's
-            on a product of a feed; a law's is read by `notice`.
+            on a product of a feed, "product" on an edit; a law's is read by `notice`.
         params: the check's own settings.
         source: where it was read.
         read_on: when.
@@ -39,7 +39,8 @@ class Rule:
         until: in force until, that day included; None: no end is known.
         confidence: "confirmed": read at its source; "secondary": others say so; "unconfirmed".
         only: the kind of product that it binds, for example "apparel"; None: all.
-        subject: what it is about: each picture, or a product's row in a feed.
+        subject: what it is about: each picture; a product's row in a feed; or what an edit may change of the product,
+            with `receipt.Limits` as its params.
         advice: a picture that misses it still passes.
     """
 

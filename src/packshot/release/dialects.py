@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from packshot import __version__
 from packshot.images import xmp
 from packshot.images.xmp import Packet
+from packshot.release.notice import TEXTS, told_beside
 from packshot.release.statement import Statement
 
 AIGC = f"{{{xmp.TC260}}}AIGC"
@@ -31,10 +31,6 @@ SCHEMA_ORG = {
     "compositeWithTrainedAlgorithmicMedia": "CompositeWithTrainedAlgorithmicMediaDigitalSource",
     "algorithmicallyEnhanced": "AlgorithmicallyEnhancedDigitalSource",
     "digitalCapture": "DigitalCaptureDigitalSource",
-}
-NOTICE_TEXTS = {
-    "generated": {"en": "Generated with AI", "zh": "AI 生成"},
-    "modified": {"en": "Modified with AI", "zh": "AI 修改"},
 }
 
 
@@ -138,9 +134,8 @@ def side_car(
     }
     out: dict[str, Any] = {"id": mark, "source_type": term, "json_ld": page, "platforms": platforms}
     if notice is not None:
-        texts: Mapping[str, str] = NOTICE_TEXTS[notice]
-        out["notice"] = {
-            language: {"caption": text, "alt": f"({text})", "html": f"<small>{text}</small>"}
-            for language, text in texts.items()
-        }
+        texts = statement.notice_texts or {language: by_kind[notice] for language, by_kind in TEXTS.items()}
+        out["notice"] = {language: told_beside(text, language) for language, text in texts.items()}
+        if statement.notice_place is not None:
+            out["notice"]["placed"] = {"place": statement.notice_place, "language": statement.notice_language}
     return out

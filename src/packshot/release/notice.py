@@ -3,38 +3,29 @@
 A channel with a rule against text over the picture gets none in its pixels: the notice is a caption, a text for `alt`
 and a piece of HTML. Where a law wants it inside the file nonetheless, or the caller does, the two rules are named.
 
-Letters: H, W height and width of the picture; L relative luminance (WCAG 2).
+`packshot.release.notice_ink` draws it.
 """
 
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cache
-from pathlib import Path
-from typing import Literal, NamedTuple, get_args
-
-import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from typing import Any, Literal, NamedTuple, get_args
 
 from packshot.core.errors import PackshotError, UsageError, lookup
 from packshot.images.picture import Operation, ProductImage
-from packshot.images.regions import Region
-from packshot.images.resize import Colour, Pixels, to_grey
-from packshot.release.channels import Rule, load_channel, load_law
-from packshot.release.measure import Background, find_background
+from packshot.release.channels import Rule, channel_names, load_channel, load_law
+from packshot.release.notice_ink import InPixels, NoRoom, check_letters, draw_notice
 
 Kind = Literal["generated", "modified"]
-Place = Literal["auto", "none", "corner", "padding"]
+Place = Literal["auto", "none", "corner", "padding", "beside"]
 Placed = Literal["none", "corner", "padding", "beside"]
 Language = Literal["en", "zh"]
-Floats = npt.NDArray[np.float64]
+RuleName = tuple[str, str]
+"""Of a rule: the pack's name, a channel's or a law's, and the id."""
 
-FONT = Path(__file__).parent / "fonts" / "notice.otf"
 TEXTS: dict[Language, dict[Kind, str]] = {
     "en": {"generated": "Generated with AI", "modified": "Modified with AI"},
     "zh": {"generated": "AI 生成", "modified": "AI 修改"},
@@ -45,15 +36,6 @@ LAWS = ("eu-ai-act",)
 """The laws that are kept where none is named."""
 LEAST = {"en": 0.03, "zh": 0.05}
 """Height of the letters as a share of the shorter side, where no law that is to be kept states one."""
-READABLE = 9
-"""Least height of the letters in pixels."""
-MARGIN = 0.7
-"""Room around the text, in heights of its letters."""
-CONTRAST = 7.0
-"""WCAG 2.2, 1.4.6: the least enhanced contrast. Where neither black nor white has it on the backdrop, the text gets a
-white plate: thin strokes lose some of it."""
-NO_LETTER = "\U0010ffff"
-BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 
 class NoticeRefused(PackshotError):
@@ -63,7 +45,7 @@ class NoticeRefused(PackshotError):
         rules: (pack, id) of each rule that is named.
     """
 
-    def __init__(self, sentence: str, rules: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, sentence: str, rules: tuple[RuleName, ...]) -> None:
         super().__init__(sentence)
         self.rules = rules
 
@@ -73,14 +55,16 @@ class PlacedNotice:
     """A notice, and where it is.
 
     Attributes:
-        image: the picture, with the notice in its pixels where `place` is "corner" or "padding".
+        image: the picture, with the notice in its pixels where `place` is "corner" or "padding"; its history says in
+            any case where the notice is and how it reads, and the side-car repeats that.
         place: "corner": over a corner that the product leaves free; "padding": on a strip below the picture, which
             grows by it; "beside": not in the pixels, but in the texts that follow; "none": nowhere, as was asked.
         text: the notice.
         caption: to be shown with the picture; None: the notice is in the pixels, or nowhere.
         alt: for the picture's `alt`; None: there is no notice.
         html: a `figcaption`; None as of `caption`.
-        because: sentences that name the rules behind the place.
+        rules: those behind the place.
+        because: sentences: why it is not where it would be otherwise, and each of the rules.
     """
 
     image: ProductImage
@@ -89,13 +73,14 @@ class PlacedNotice:
     caption: str | None = None
     alt: str | None = None
     html: str | None = None
+    rules: tuple[RuleName, ...] = ()
     because: list[str] = field(default_factory=list)
 
 
 def place_notice(
     image: ProductImage,
     kind: Kind,
-    channel: str,
+    channel: str | None,
     language: Language = "en",
     *,
     on: date,
@@ -109,18 +94,20 @@ def place_notice(
     Args:
         image: the picture, finished.
         kind: "generated": AI made it; "modified": AI changed a photo.
-        channel: where it is to be shown.
+        channel: where it is to be shown; None: where no rule is against text.
         language: of the notice.
         on: the day of the rules.
         place: "auto": in the pixels where the channel has no rule against text (a free corner, else a strip below),
-            else beside; "corner", "padding": in the pixels, or a refusal; "none": nowhere.
+            else beside; "corner", "padding": in the pixels, or a refusal; "beside": there, or a refusal; "none":
+            nowhere.
         laws: names of the laws to be kept.
         text: another text than the language's own.
         height: of the letters, as a share of the picture's shorter side; None: what the laws state, else `LEAST`.
 
     Raises:
         UsageError: an unknown channel, law, language or place, or a height out of range.
-        NoticeRefused: pixels are wanted, by the caller or a law, and the channel forbids text.
+        NoticeRefused: pixels are wanted, by the caller or a law, and the channel forbids text; or a law wants them, and
+            the caller does not.
         PackshotError: the text does not fit, has a letter that the font lacks, or no corner is free.
     """
     lookup("kind of notice", kind, dict.fromkeys(get_args(Kind)))
@@ -128,57 +115,65 @@ def place_notice(
     lookup("place of the notice", place, dict.fromkeys(get_args(Place)))
     if height is not None and not 0 < height <= 0.5:
         raise UsageError(f"The notice's letters are {height:g} of the shorter side high; that can be above 0 to 0.5.")
-    forbidding = [r for r in load_channel(channel).rules if r.check == "overlay" and not r.advice and r.binds(on, None)]
+    forbidding = [(channel, r) for r in _forbidding(channel, on)] if channel is not None else []
     binding = {name: [r for r in load_law(name).rules if r.binds(on, None)] for name in laws}
     wanting = [(name, r) for name, rules in binding.items() for r in rules if r.check == "visible"]
-    words = text if text is not None else _words(kind, language, binding)
-    check_letters(words)
-    because = [_said(name, r) for name, r in wanting]
-    if place == "none":
-        return PlacedNotice(image=image, place="none", text=words, because=because)
     inside = [(name, r) for name, r in wanting if r.params["places"] == ["pixels"]]
+    texts = {of: _words(kind, of, binding) for of in TEXTS}
+    if text is not None:
+        texts[language] = text
+    words = _Words(language, texts)
+    check_letters(words.text)
+    if forbidding and (inside or place in ("corner", "padding")) and place != "none":
+        raise _refusal(forbidding[0], (inside or wanting)[:1], place)
+    if inside and place == "beside":
+        raise _not_beside(inside[0])
+    if place == "none" or place == "beside":
+        return _outside(image, words, place, wanting)
     if forbidding:
-        forbidden = (channel, forbidding[0])
-        if inside or place != "auto":
-            raise _refusal(forbidden, (inside or wanting)[:1], place)
-        return _beside(image, words, language, [_said(*forbidden), *because])
+        return _outside(image, words, "beside", [forbidding[0], *wanting])
     share = height or max(
         (r.params["at_least"] for rs in binding.values() for r in rs if r.check == "least_height"),
         default=LEAST[language],
     )
     try:
         drawn = _drawn(image, words, share, place)
-    except _NoRoom as e:
+    except NoRoom as e:
         if inside or place != "auto":
             raise PackshotError(str(e)) from e
-        return _beside(image, words, language, [str(e), *because])
-    return PlacedNotice(image=drawn[0], place=drawn[1], text=words, alt=words, because=because)
+        return _outside(image, words, "beside", wanting, str(e))
+    because = [_said(*rule) for rule in wanting]
+    return PlacedNotice(
+        image=drawn[0],
+        place=drawn[1],
+        text=words.text,
+        alt=words.text,
+        rules=tuple((pack, rule.id) for pack, rule in wanting),
+        because=because,
+    )
 
 
-def check_letters(text: str) -> None:
-    """Makes sure that the font that comes with Packshot has every letter of a text.
+def usual_place(channel: str | None, laws: Sequence[str], on: date) -> Place:
+    """Returns where the notice goes if nobody says where.
 
-    Raises:
-        UsageError: it has not, or there is no letter in it.
+    "auto" where a channel is named, or a law that wants it in the file; else "beside": a picture that is for no place
+    yet keeps its pixels.
     """
-    if not text.strip():
-        raise UsageError("The notice has no text.")
-    missing = sorted({c for c in text if not c.isspace() and _shape(c) == _shape(NO_LETTER)})
-    if missing:
-        raise UsageError(
-            f"The notice's font has no {' '.join(missing)}; it has Latin-1 and the Chinese of the usual notices."
-        )
+    wanted = [r for name in laws for r in load_law(name).rules if r.check == "visible" and r.binds(on, None)]
+    return "auto" if channel is not None or any(r.params["places"] == ["pixels"] for r in wanted) else "beside"
 
 
-def contrast(a: Colour, b: Colour) -> float:
-    """Returns the contrast of two sRGB colours, 1 to 21 (WCAG 2: (L1 + 0.05) / (L2 + 0.05), the lighter one first)."""
-    light, dark = sorted((_luminance(a), _luminance(b)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
+def rule_said(name: RuleName) -> str:
+    """Returns a rule as one sentence, with its pack, and its source where it is not confirmed."""
+    pack, id = name
+    rules = (load_channel if pack in channel_names() else load_law)(pack).rules
+    return _said(pack, next(r for r in rules if r.id == id))
 
 
-def _luminance(colour: Colour) -> float:
-    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (c / 255 for c in colour[:3])]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+def told_beside(text: str, language: str) -> dict[str, str]:
+    """Returns a notice as it is told beside a picture: caption, alt text, and HTML."""
+    tag = TAGS.get(language, language)  # type: ignore[call-overload]
+    return {"caption": text, "alt": text, "html": f'<figcaption lang="{tag}">{html.escape(text)}</figcaption>'}
 
 
 def _words(kind: Kind, language: Language, binding: dict[str, list[Rule]]) -> str:
@@ -195,6 +190,18 @@ def _said(pack: str, rule: Rule) -> str:
     return f"{pack} '{rule.id}': {rule.text}{doubt}"
 
 
+def _forbidding(channel: str, on: date) -> list[Rule]:
+    return [r for r in load_channel(channel).rules if r.check == "overlay" and not r.advice and r.binds(on, None)]
+
+
+def _not_beside(wanted: tuple[str, Rule]) -> NoticeRefused:
+    return NoticeRefused(
+        f"The notice cannot be beside this picture alone. Wanted by {_said(*wanted)} What to do: leave the place to "
+        "Packshot (place 'auto').",
+        ((wanted[0], wanted[1].id),),
+    )
+
+
 def _refusal(forbidden: tuple[str, Rule], wanted: Sequence[tuple[str, Rule]], place: Place) -> NoticeRefused:
     by_law = any(rule.params["places"] == ["pixels"] for _, rule in wanted)
     way = "show this picture on another channel" if by_law else "leave the notice to the caption (place 'auto')"
@@ -206,157 +213,49 @@ def _refusal(forbidden: tuple[str, Rule], wanted: Sequence[tuple[str, Rule]], pl
     )
 
 
-def _beside(image: ProductImage, words: str, language: Language, because: list[str]) -> PlacedNotice:
-    caption = f'<figcaption lang="{TAGS[language]}">{html.escape(words)}</figcaption>'
+class _Words(NamedTuple):
+    """How the notice reads: the language that it is placed in, and its text in each language."""
+
+    language: Language
+    texts: dict[Language, str]
+
+    @property
+    def text(self) -> str:
+        return self.texts[self.language]
+
+    def as_params(self, place: Placed) -> dict[str, Any]:
+        """Returns what the history keeps: `packshot.release.statement` reads it."""
+        return {"text": self.text, "place": place, "language": self.language, "texts": dict(self.texts)}
+
+
+def _outside(
+    image: ProductImage,
+    words: _Words,
+    place: Literal["none", "beside"],
+    rules: Sequence[tuple[str, Rule]],
+    why: str | None = None,
+) -> PlacedNotice:
+    """Returns the notice where the pixels stay as they are."""
+    told = told_beside(words.text, words.language) if place == "beside" else {}
     return PlacedNotice(
-        image=image, place="beside", text=words, caption=words, alt=words, html=caption, because=because
+        image=image.done(Operation("notice", "classical", words.as_params(place))),
+        place=place,
+        text=words.text,
+        caption=told.get("caption"),
+        alt=told.get("alt"),
+        html=told.get("html"),
+        rules=tuple((pack, rule.id) for pack, rule in rules),
+        because=[*([why] if why else []), *(_said(*rule) for rule in rules)],
     )
 
 
-class _NoRoom(Exception):
-    """Why the notice cannot be drawn: a sentence."""
-
-
-class _Text(NamedTuple):
-    """A text ready to be drawn: its mask, float64 [h, w] in 0 .. 1, and the room that it wants on each side."""
-
-    mask: Floats
-    margin: int
-
-
-def _drawn(image: ProductImage, words: str, share: float, place: Place) -> tuple[ProductImage, Placed]:
-    letters = max(READABLE, math.ceil(share * min(image.width, image.height)))
-    text = _set(words, letters, image.width)
-    box = None if place == "padding" else _corner(image, text, place)
-    chosen: Placed = "padding" if box is None else "corner"
-    if box is None:
-        pixels, box = _with_strip(image.pixels, text)
-    else:
-        pixels = _over(image, text, box)
-    at = [box.x, box.y, box.width, box.height]
-    done = Operation("notice", "classical", {"text": words, "place": chosen, "letters": letters, "box": at})
-    return image.done(done, pixels), chosen
-
-
-def _set(words: str, letters: int, width: int) -> _Text:
-    """Returns the text with letters of at least this height, in as many lines as the width asks for.
+def _drawn(image: ProductImage, words: _Words, share: float, place: InPixels) -> tuple[ProductImage, Placed]:
+    """Returns the picture with the notice in its pixels, and where it is.
 
     Raises:
-        _NoRoom: not even one word fits.
+        NoRoom: it does not fit.
+        PackshotError: see `draw_notice`.
     """
-    font = _font(_size_for(words, letters))
-    margin = max(2, round(MARGIN * letters))
-    lines = [""]
-    for word in words.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if not lines[-1] or font.getlength(longer) + 2 * margin <= width:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    joined = "\n".join(lines)
-    draw = ImageDraw.Draw(Image.new("L", (1, 1)))
-    left, top, right, bottom = (round(v) for v in draw.multiline_textbbox((0, 0), joined, font=font))
-    if right - left + 2 * margin > width:
-        raise _NoRoom(
-            f"The picture is {width} pixels wide, too narrow for the notice '{words}' in letters that can be read."
-        )
-    canvas = Image.new("L", (right - left, bottom - top))
-    ImageDraw.Draw(canvas).multiline_text((-left, -top), joined, font=font, fill=255)
-    return _Text(np.asarray(canvas, np.float64) / 255, margin)
-
-
-def _corner(image: ProductImage, text: _Text, place: Place) -> Region | None:
-    """Returns the text's box, room included, in the corner to take; None: a strip it is.
-
-    Raises:
-        PackshotError: a corner was asked for, and the product is in all of them.
-    """
-    height, width = (n + 2 * text.margin for n in text.mask.shape)
-    background = find_background(image.pixels)
-    if height > image.height:
-        corners = []
-    else:
-        x, y = image.width - width, image.height - height
-        corners = [Region("notice", left, top, width, height) for top in (y, 0) for left in (x, 0)]
-    if background is not None:
-        free = [c for c in corners if not background.product[c.slices].any()]
-        if place == "corner" and not free:
-            raise PackshotError("The product is in every corner of the picture; choose the place 'padding'.")
-        return free[0] if free else None
-    if place == "auto":  # Nobody knows where the product is.
-        return None
-    if not corners:
-        raise PackshotError("The picture is too low for a notice in a corner; choose the place 'padding'.")
-    grey = to_grey(image.pixels)[..., 0].astype(np.float64)
-    return min(corners, key=lambda c: float(grey[c.slices].std()))
-
-
-def _over(image: ProductImage, text: _Text, box: Region) -> Pixels:
-    """Returns the pixels with the text in a box: on the plain backdrop where it stands out from it, else on a plate."""
-    pixels = image.pixels.copy()
-    background = find_background(image.pixels)
-    clear = image.has_alpha and image.pixels[..., 3].min() < 255
-    ground = _ground(background)
-    part = pixels[box.slices]
-    if ground is None or clear:
-        ground = WHITE
-        part[..., :3] = ground
-    if image.has_alpha:
-        part[..., 3] = 255
-    _write(part, text, ground)
-    return pixels
-
-
-def _with_strip(pixels: Pixels, text: _Text) -> tuple[Pixels, Region]:
-    """Returns the pixels with a strip below that holds the text, and the strip's box."""
-    height, width = pixels.shape[:2]
-    high = text.mask.shape[0] + 2 * text.margin
-    background = find_background(pixels)
-    colour = _ground(background) or WHITE
-    strip = np.empty((high, width, pixels.shape[2]), np.uint8)
-    strip[:] = (*colour, 255)[: pixels.shape[2]]
-    middle = (width - text.mask.shape[1] - 2 * text.margin) // 2
-    _write(strip[:, middle:], text, colour)
-    return np.concatenate([pixels, strip]), Region("notice", 0, height, width, high)
-
-
-def _ground(background: Background | None) -> Colour | None:
-    """Returns the backdrop's colour, or None where text does not stand out from it."""
-    if background is None:
-        return None
-    colour = tuple(int(v) for v in background.colour)
-    return colour if max(contrast(BLACK, colour), contrast(WHITE, colour)) >= CONTRAST else None
-
-
-def _write(part: Pixels, text: _Text, ground: Colour) -> None:
-    """Writes the text into pixels [h, w, C], `margin` from the left and the top, in black or white."""
-    ink = np.array(max(BLACK, WHITE, key=lambda c: contrast(c, ground)), np.float64)
-    height, width = text.mask.shape
-    rows, columns = slice(text.margin, text.margin + height), slice(text.margin, text.margin + width)
-    below = part[rows, columns, :3].astype(np.float64)
-    part[rows, columns, :3] = np.rint(below + text.mask[..., None] * (ink - below)).astype(np.uint8)
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    # The basic layout: the other one is not in every build of Pillow, and would place the letters differently.
-    return ImageFont.truetype(str(FONT), size, layout_engine=ImageFont.Layout.BASIC)
-
-
-def _size_for(words: str, letters: int) -> int:
-    """Returns the least font size at which the tallest letter of a text has so many pixels."""
-    size = max(1, letters)
-    while max(_ink_height(c, size) for c in set(words) if not c.isspace()) < letters:
-        size += 1
-    return size
-
-
-def _ink_height(letter: str, size: int) -> int:
-    _, top, _, bottom = _font(size).getbbox(letter)
-    return round(bottom - top)
-
-
-@cache
-def _shape(letter: str) -> bytes:
-    """Returns what the font draws for a letter; the same for all that it lacks."""
-    return bytes(_font(32).getmask(letter))
+    drawn = draw_notice(image, words.text, share, place)
+    params = {**words.as_params(drawn.place), "letters": drawn.letters, "box": list(drawn.box)}
+    return image.done(Operation("notice", "classical", params), drawn.pixels), drawn.place

@@ -205,8 +205,12 @@ def forget(sha256s: list[str]) -> int:
     """Removes pictures from the register, not from the log, whose entries hold checksums alone; returns how many."""
     if not register_path().is_file():
         return 0
-    with _connected(register_path()) as connection, _transaction(connection):
-        return sum(connection.execute("DELETE FROM released WHERE sha256 = ?", (s,)).rowcount for s in sha256s)
+    with _connected(register_path()) as connection:
+        connection.execute("PRAGMA secure_delete=ON")
+        with _transaction(connection):
+            gone = sum(connection.execute("DELETE FROM released WHERE sha256 = ?", (s,)).rowcount for s in sha256s)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return gone
 
 
 def _find(where: str, values: tuple[Any, ...]) -> list[Entry]:

@@ -16,7 +16,7 @@ The source type itself derives in `packshot.release.source_type`; here it become
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from packshot.core.text import as_utf8
@@ -35,9 +35,13 @@ ACTIONS: Mapping[str, str] = {
     "restyle": "c2pa.filtered",
     "notice": "c2pa.addedText",
     "watermark": "c2pa.watermarked",
+    "reattach": "c2pa.transcoded",
 }
 """The action of each operation; of any other it is `c2pa.enhanced` where a network was at work, else `c2pa.edited`.
 `c2pa.removed` and `c2pa.placed` are of ingredients with manifests of their own, and no operation here has one."""
+NOTICE = "notice"
+BESIDE = ("beside", "none")
+"""Places of a notice that leave the pixels as they are."""
 OPENING = ("decode",)
 """Operations that bring a picture in: what `c2pa.opened` says of the ingredient."""
 
@@ -86,6 +90,9 @@ class Statement:
         ingredient: what the photo that was opened is called; None: created, or nobody knows.
         notice: what a visible notice would say; None: none is due.
         model: what made a generated picture, or None.
+        notice_place: where it is: "corner", "padding", "beside", "none"; None: nobody has placed one.
+        notice_language: that it was placed in; None as of `notice_place`.
+        notice_texts: how it reads, by language; empty: nobody has placed one.
     """
 
     source_type: str | None
@@ -94,6 +101,9 @@ class Statement:
     ingredient: str | None = None
     notice: Notice | None = None
     model: str | None = None
+    notice_place: str | None = None
+    notice_language: str | None = None
+    notice_texts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label_due(self) -> bool:
@@ -128,9 +138,10 @@ def state(image: ProductImage, declared: str | None = None, *, written: str | No
     opened = next((o for o in history if o.name in OPENING), None)
     made = next((o for o in history if o.origin == "generated"), None)
     first = made if created and made is not None else None
-    actions = [_action(o) for o in history if o.name not in OPENING and o is not first]
+    actions = [_action(o) for o in history if o.name not in OPENING and o is not first and not _left_as_it_is(o)]
     if opened is not None and written not in (None, opened.params.get("format")):
         actions.append(Action(name="c2pa.converted", description=f"to {written}"))
+    notice = next((o.params for o in reversed(history) if o.name == NOTICE), {})
     return Statement(
         source_type=source_type,
         created=created,
@@ -138,7 +149,15 @@ def state(image: ProductImage, declared: str | None = None, *, written: str | No
         ingredient=None if created or opened is None else as_utf8(str(opened.params.get("name") or "photo")),
         notice=_notice(source_type),
         model=None if made is None else str(made.params.get("model") or "") or None,
+        notice_place=notice.get("place"),
+        notice_language=notice.get("language"),
+        notice_texts=dict(notice.get("texts", {})),
     )
+
+
+def _left_as_it_is(operation: Operation) -> bool:
+    """Whether it is a notice that is not in the pixels: nothing was done to the picture."""
+    return operation.name == NOTICE and operation.params.get("place") in BESIDE
 
 
 def _action(operation: Operation) -> Action:

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice, takewhile
 from pathlib import Path
@@ -29,6 +29,7 @@ from packshot.images.picture import ProductImage
 from packshot.release.door import release_set
 from packshot.tasks.edit import Edit, Edited
 from packshot.tasks.journal import Journal, PhotoResult, Status
+from packshot.tasks.notice import notices_told
 from packshot.tasks.photos import Photo, find_photos
 
 ENDINGS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
@@ -90,12 +91,16 @@ class BatchResult:
         out: folder of the results.
         counts: photos by status, and how many of them had been done before ("again").
         photos: one entry for each, in order.
+        notices: how many visible notices are at which place (`packshot.tasks.notice`).
+        rules: those behind the places, each once, as a sentence.
     """
 
     task: str
     out: Path
     counts: dict[str, int]
     photos: list[PhotoResult]
+    notices: dict[str, int] = field(default_factory=dict)
+    rules: list[str] = field(default_factory=list)
 
 
 def edit_photos(photos: list[Path], edit: Edit, out: Path, options: BatchOptions | None = None) -> BatchResult:
@@ -123,7 +128,8 @@ def edit_photos(photos: list[Path], edit: Edit, out: Path, options: BatchOptions
     results = [batch.became[i] for i in range(len(found))]
     counts = Counter(r.status for r in results)
     tally = {status: counts[status] for status in ("done", "review", "refused", "failed")}
-    return BatchResult(edit.task, out, {**tally, "again": sum(r.again for r in results)}, results)
+    notices, rules = notices_told(r.figures for r in results)
+    return BatchResult(edit.task, out, {**tally, "again": sum(r.again for r in results)}, results, notices, rules)
 
 
 @dataclass(frozen=True)
@@ -224,25 +230,25 @@ class _Batch:
         Raises:
             DiskFull: no result can be written any more.
         """
-        for (i, key), answer in workers.as_done(self.questions()):
+        for (i, key, digest), answer in workers.as_done(self.questions()):
             try:
                 result = answer.result()
             except WorkerLost as e:
                 result = _failed(self.found[i].name, e)
             if result.status != "failed":
-                self.journal.add(key, result)
+                self.journal.add(key, result, digest)
             self.note(i, result)
 
-    def questions(self) -> Iterator[tuple[tuple[int, str], _Question]]:
-        """Yields the photos that are to be edited, each with its number and key."""
+    def questions(self) -> Iterator[tuple[tuple[int, str, str], _Question]]:
+        """Yields the photos that are to be edited, each with its number, its key and the SHA-256 of its file."""
         for i, photo in enumerate(self.found):
             try:
-                key = self.key(photo)
+                key, digest = self.key(photo)
                 before = self.journal.done_before(key)
             except (PackshotError, MemoryError) as e:
                 before = _failed(photo.name, e)
             if before is None:
-                yield (i, key), _Question(photo, self.beside(str(photo.stem)))
+                yield (i, key, digest), _Question(photo, self.beside(str(photo.stem)))
             else:
                 self.note(i, before)
 
@@ -253,8 +259,8 @@ class _Batch:
             self.bar.say(f"packshot: {result.reason}")
         self.bar.update(len(self.became))
 
-    def key(self, photo: Photo) -> str:
-        """Returns what tells a photo edited so from all others, as 64 hex digits.
+    def key(self, photo: Photo) -> tuple[str, str]:
+        """Returns what tells a photo edited so from all others, and the SHA-256 of its file, as 64 hex digits each.
 
         Raises:
             PackshotError: it cannot be read, or another photo's result has its name.
@@ -264,8 +270,10 @@ class _Batch:
             raise PackshotError(
                 f"{photo.name} would be written to the same file as {first}; edit it with another --out."
             )
-        about = f"{self.about}\n{photo.stem}\n{photo.checksum()}"
-        return sha256(about.encode(errors="surrogatepass")).hexdigest()  # A name may be no text.
+        checksum = photo.checksum()
+        about = f"{self.about}\n{photo.stem}\n{checksum}"
+        key = sha256(about.encode(errors="surrogatepass")).hexdigest()  # A name may be no text.
+        return key, photo.sha256 or checksum
 
     def beside(self, stem: str) -> dict[str, str]:
         """Returns the stems that a picture beside a photo's result may have, and whose they are."""

@@ -21,7 +21,7 @@ from packshot.images.text import text_mask
 from packshot.images.tone import auto_tone, lift_shadows, white_balance
 from packshot.models.restore.apply import Restorer, load_restorer
 from packshot.models.restore.vivid import Vivid, VividModel, load_vivid
-from packshot.release.receipt import Limits, heat_map, prove
+from packshot.release.receipt import FAITHFUL, Limits, heat_map, prove
 from packshot.tasks.edit import Edited
 
 Mode = Literal["faithful", "vivid"]
@@ -155,9 +155,11 @@ class Enhance:
                     f"Up to {held:.0%} of a photo's pixels were held within a colour difference of "
                     f"{request.most_change:g}; --most-change lets more through."
                 )
-            limit = request.most_change if request.mode == "faithful" else None
+            limits = Limits()
+            if request.mode == "faithful":
+                limits = Limits(delta_e_p99=request.most_change, text_agreement=FAITHFUL.text_agreement)
             product = _wholly_seen(image.pixels, height, width)
-            proof = prove(image, done, product, limits=Limits(delta_e_p99=limit))
+            proof = prove(image, done, product, limits=limits)
             receipt, refused, beside = proof.receipt, proof.refused, dict(proof.beside)
         if any((request.white_balance, request.low_light, request.tone)):
             done = self._lit(done, figures)

@@ -23,7 +23,8 @@ from packshot.images.picture import Metadata, Operation, ProductImage
 from packshot.images.resize import resize, to_grey, to_rgb
 from packshot.images.sheet import contact_sheet
 from packshot.models.foundation import Foundation, FoundationCard, Work, load_foundation
-from packshot.release.door import check_free, release
+from packshot.release.door import Released, check_free, release
+from packshot.tasks.made_from import note_made_from
 from packshot.tasks.points import check_fraction
 from packshot.tasks.trained import slug
 
@@ -95,7 +96,8 @@ def create_foundation(request: "CreateRequest") -> "CreateResult":
     if foundation.is_too_long(text):
         notes.append("The text is longer than this pipeline reads; its end was left out.")
     shown = [] if start.photo is None else [_thumbnail(start.photo)]
-    source_type, black = None, 0
+    released: list[Released] = []
+    black = 0
     with Progress("Creating", request.n) as bar:
         for i, path in enumerate(paths):
             pixels, blacked_out = foundation.picture(
@@ -115,19 +117,21 @@ def create_foundation(request: "CreateRequest") -> "CreateResult":
                 OPERATIONS[start.work], "generated", {**params, "index": i, "blacked_out": blacked_out}
             )
             picture = _with_terms(_picture(pixels, start, operation), foundation.card, _prompt(text, options))
-            source_type = release(picture, path, overwrite=request.overwrite).source_type
+            released.append(release(picture, path, overwrite=request.overwrite))
             if len(shown) < ON_SHEET:
                 shown.append(_thumbnail(picture))
             bar.update(i + 1)
     sheet = contact_sheet(shown, max(1, round(np.sqrt(len(shown)))))
-    release(_with_terms(sheet, foundation.card, _prompt(text, options)), sheet_path, overwrite=request.overwrite)
+    whole = _with_terms(sheet, foundation.card, _prompt(text, options))
+    released.append(release(whole, sheet_path, overwrite=request.overwrite))
+    note_made_from(request.out, released, start.ingredients)
     if black:
         notes.append(f"The pipeline's own safety checker blacked out {black} of {request.n} pictures.")
     return CreateResult(
         paths,
         [],
         sheet_path,
-        source_type,
+        released[0].source_type,
         foundation.card.name,
         request.seed,
         start.ingredients,

@@ -127,9 +127,15 @@ class Journal:
                     return None
         return result
 
-    def add(self, key: str, result: PhotoResult) -> None:
-        """Notes what became of a photo; its pictures are on the disk."""
-        append_jsonl(self.path, {"key": key, **asdict(result)})
+    def add(self, key: str, result: PhotoResult, photo_sha256: str) -> None:
+        """Notes what became of a photo; its pictures are on the disk.
+
+        Args:
+            key: see above.
+            result: what became of it.
+            photo_sha256: of the photo, so that whoever erases it finds what was made from it.
+        """
+        append_jsonl(self.path, {"key": key, "photo_sha256": photo_sha256, **asdict(result)})
 
 
 def _noted(row: Mapping[str, Any]) -> PhotoResult | None:

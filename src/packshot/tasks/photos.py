@@ -28,6 +28,7 @@ class Photo:
         path: its file; None where it lies in a catalogue.
         checksum: reads it and returns its SHA-256.
         read: decodes it.
+        sha256: of the file that it came as, hex digits; None: that of `path`.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Photo:
     path: Path | None
     checksum: Callable[[], str]
     read: Callable[[], ProductImage]
+    sha256: str | None = None
 
 
 def find_photos(given: Iterable[Path], leave_out: Path | None = None) -> Iterator[Photo]:
@@ -90,18 +92,19 @@ def _of_folder(folder: Path, leave_out: Path | None) -> Iterator[Photo]:
 
 
 def _of_catalog(catalog: Catalog) -> Iterator[Photo]:
-    table = catalog.manifest(["photo_id", "key"])
-    for photo_id, key in zip(table["photo_id"].to_pylist(), table["key"].to_pylist(), strict=True):
-        yield _of_row(catalog, photo_id, key)
+    table = catalog.manifest(["photo_id", "key", "sha256"])
+    for row in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
+        yield _of_row(catalog, *row)
 
 
-def _of_row(catalog: Catalog, photo_id: str, key: str) -> Photo:
+def _of_row(catalog: Catalog, photo_id: str, key: str, digest: str) -> Photo:
     # A key may be anything that a list's row held; a result has to lie below the folder of results.
     parts = [part for part in PurePosixPath(key).parts if part not in ("/", "..", ".")]
     stem = PurePosixPath(*parts).with_suffix("") if parts else PurePosixPath(photo_id)
 
     name = f"{catalog.path}: {key}"
-    return Photo(name, stem, None, partial(_row_checksum, catalog, photo_id), partial(catalog.read, photo_id))
+    checksum, read = partial(_row_checksum, catalog, photo_id), partial(catalog.read, photo_id)
+    return Photo(name, stem, None, checksum, read, digest)
 
 
 def _row_checksum(catalog: Catalog, photo_id: str) -> str:

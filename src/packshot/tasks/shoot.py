@@ -25,7 +25,9 @@ from packshot.tasks.chain import Chain
 from packshot.tasks.cutout import Cutout, CutoutRequest
 from packshot.tasks.edit import Edit, Edited
 from packshot.tasks.enhance import LARGEST_STEP, Enhance, EnhanceRequest
+from packshot.tasks.notice import NoticeRequest, PlaceNotice
 from packshot.tasks.repair import MOST, Repair, RepairRequest
+from packshot.tasks.within import Within
 
 ENOUGH = 1.05
 """A product that has to grow by less than this is not enlarged by a network; resizing does."""
@@ -50,6 +52,7 @@ class ShootRequest:
         white_balance: 0 (leave the light's colour) to 1.
         repair: take out dust, scratches and stains that are found.
         threshold: of the cut-out's confidence; None: its own.
+        notice: of what AI made or changed; None: as the channel and the laws that are usually kept allow it.
 
     Raises:
         UsageError: an unknown channel, or a size out of range.
@@ -65,6 +68,7 @@ class ShootRequest:
     white_balance: float = 0.5
     repair: bool = True
     threshold: float | None = None
+    notice: NoticeRequest | None = None
 
     def __post_init__(self) -> None:
         load_channel(self.channel)
@@ -73,7 +77,7 @@ class ShootRequest:
 
 
 def build_shoot(request: ShootRequest) -> Chain:
-    """Returns the edit of a request: privacy, light, damage, cut-out, pixels, backdrop, and the channel's check.
+    """Returns the edit of a request: privacy, light, damage, cut-out, pixels, backdrop, notice, the channel's check.
 
     Light and damage come before the cut-out, since the background shows the light's colour.
 
@@ -92,8 +96,9 @@ def build_shoot(request: ShootRequest) -> Chain:
     steps += [
         Cutout(CutoutRequest(threshold=request.threshold)),
         Declutter(),
-        Enlarge(layout),
+        Enlarge(layout, request.channel, request.on),
         Backdrop(BackdropRequest(background=request.background, shadow=request.shadow, layout=layout)),
+        PlaceNotice(request.notice or NoticeRequest(channel=request.channel, on=request.on)),
         Check(request.channel, request.on),
     ]
     return Chain("shoot", steps)
@@ -176,17 +181,25 @@ class Enlarge:
 
     Args:
         layout: the frame.
+        channel: whose limits to what may change hold, beside the faithful network's own.
+        on: the day of those limits.
     """
 
     task = "enlarge"
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, channel: str, on: date) -> None:
         self.layout = layout
-        self.edits = {scale: Enhance(EnhanceRequest(scale=scale)) for scale in range(2, LARGEST_STEP + 1)}
+        edits = {scale: Enhance(EnhanceRequest(scale=scale)) for scale in range(2, LARGEST_STEP + 1)}
+        self.weights = edits[2].weights
+        self.edits = {scale: Within(edit, channel, on) for scale, edit in edits.items()}
 
     def settings(self) -> dict[str, Any]:
         """Returns what decides the pixels."""
-        return {"layout": asdict(self.layout), "weights": self.edits[2].weights}
+        return {
+            "layout": asdict(self.layout),
+            "weights": self.weights,
+            "limits": self.edits[2].settings()["limits"],
+        }
 
     def __call__(self, image: ProductImage) -> Edited:
         """Enlarges one cut-out.

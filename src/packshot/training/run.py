@@ -14,8 +14,10 @@ from torch import nn
 
 import packshot
 from packshot.catalog import Catalog, open_catalog
+from packshot.catalog.erase import is_rest_of
 from packshot.core.config import build_config, to_table
 from packshot.core.errors import PackshotError, UsageError
+from packshot.core.lineage import needs_retraining
 from packshot.core.process import check_memory
 from packshot.core.progress import Progress as ProgressBar
 from packshot.core.random import stream_seed
@@ -111,6 +113,8 @@ def train(
         PackshotError: the run folder exists, the catalogue is damaged, the run went wrong and could not be saved.
         UsageError: the configuration does not fit the catalogue or the devices.
     """
+    if origin is not None and (sentence := needs_retraining(origin)):
+        raise PackshotError(sentence)
     fabric = launch(devices, config.loop.precision)
     entry = find_model(config.model)
     photos = open_catalog(catalog)
@@ -175,6 +179,8 @@ def resume(
             f"{out} came with Packshot; begin a run of your own with it: packshot train CATALOG --from {out}"
         )
     about = run.read()
+    if sentence := needs_retraining(out):
+        raise PackshotError(sentence)
     try:
         table = {**about["config"], **({"budget": budget} if budget else {})}
         entry = find_model(table["model"])
@@ -186,6 +192,8 @@ def resume(
     parse_budget(config.budget)
     fabric = launch(devices, config.loop.precision)
     photos = open_catalog(catalog)
+    if photos.checksum != checksum and is_rest_of(photos, checksum):
+        raise PackshotError(f"Photos of {catalog} were erased after this run began; train a new run.")
     if photos.checksum != checksum:
         raise PackshotError(
             f"The catalogue {catalog} was changed after this run began; restore it, or train a new run."
