@@ -13,13 +13,17 @@ from packshot.core.errors import UsageError
 from packshot.core.runs import SHIPPED, RunFolder, shipped_names
 from packshot.evaluation.report import write_report
 from packshot.evaluation.run import evaluate_run
+from packshot.images.decode import decode
 from packshot.models.weights import load_tensors
+from packshot.release.manifest import read_manifest
+from packshot.release.watermark import detect
 from packshot.tasks.check import check_pictures
 from packshot.tasks.create import CreateRequest, create
 from packshot.tasks.explain import explain
 from packshot.tasks.trained import load_run_generator
 from packshot.training.finetune import open_origin
 from packshot.training.run import resume
+from tests.integration.conftest import run_json
 
 
 def test_both_are_there() -> None:
@@ -53,6 +57,28 @@ def test_small_pictures_are_enlarged_to_the_size_that_a_channel_takes(tmp_path: 
     assert (status["size-2027"], status["label"]) == ("pass", "pass")
     with pytest.raises(UsageError, match="--size is 0"):
         create(CreateRequest(run=Path("fashion-32"), out=tmp_path, size=0))
+
+
+def test_a_new_picture_says_so_where_channel_and_law_let_it(tmp_path: Path) -> None:
+    words = ("create", "fashion-32", "--label", "bag", "--n", "1", "--size", "320", "--seed", "4")
+    plain = run_json(*words, "--out", tmp_path / "plain")
+    marked = run_json(*words, "--channel", "amazon-secondary", "--out", tmp_path / "marked")
+    main = run_json(*words, "--channel", "google-merchant", "--out", tmp_path / "main")
+    files = {}
+    for name, made in {"plain": plain, "marked": marked, "main": main}.items():
+        data = Path(made["pictures"][0]).read_bytes()
+        manifest = read_manifest(data, "image/png")
+        beside = json.loads(Path(f"{made['pictures'][0]}.labels.json").read_text())
+        assert manifest is not None and beside["notice"]["en"]["caption"] == "Generated with AI"
+        files[name] = decode(data).pixels, manifest.actions, beside["notice"].get("placed", {}).get("place")
+        found = detect(decode(data).pixels)
+        assert found is not None and f"{found.ident:010x}" == manifest.own["mark"]
+    assert "c2pa.addedText" in files["marked"][1] and files["marked"][2] in ("corner", "padding")
+    assert "c2pa.addedText" not in files["main"][1] and files["main"][2] == "beside"
+    assert any("google-merchant" in note for note in main["notes"])
+    assert files["plain"][0].shape[1] == files["marked"][0].shape[1] == 320
+    refused = run_json(*words, "--channel", "google-merchant", "--notice", "corner", "--out", tmp_path / "no", code=1)
+    assert "google-merchant" in refused["error"] and not list(tmp_path.glob("no/*"))
 
 
 @pytest.mark.parametrize("name", shipped_names())

@@ -43,8 +43,10 @@ def test_the_ends_are_the_pictures_themselves_and_between_each_layer_counts(
     generator: TrainedGenerator, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    own = task.create(task.CreateRequest(run=run, out=tmp_path / "own", n=4, seed=3))
-    mixed = task.create(task.CreateRequest(run=run, out=tmp_path / "mixed", seed=3, mix=("0", "3"), styles=True))
+    own = task.create(task.CreateRequest(run=run, out=tmp_path / "own", n=4, seed=3, allow_copies=True))
+    mixed = task.create(
+        task.CreateRequest(run=run, out=tmp_path / "mixed", seed=3, mix=("0", "3"), styles=True, allow_copies=True)
+    )
     layers = generator.network.layers
     assert len(mixed.pictures) == layers + 1
     assert np.array_equal(pixels(mixed.pictures[0]), pixels(own.pictures[0]))
@@ -72,7 +74,9 @@ def test_the_history_names_the_crossover(generator: TrainedGenerator, tmp_path: 
         return real(image, own, operation, params)
 
     monkeypatch.setattr(task, "generated_picture", watch)
-    task.create(task.CreateRequest(run=tmp_path / "run", out=tmp_path / "out", mix=("1", "0"), styles=True))
+    task.create(
+        task.CreateRequest(run=tmp_path / "run", out=tmp_path / "out", mix=("1", "0"), styles=True, allow_copies=True)
+    )
     layers = generator.network.layers
     assert seen == [("mix", ["1", "0"], k, layers) for k in range(layers, -1, -1)]
     assert decode(tmp_path / "out" / "styles-1-0-0-0000.png").width == 28

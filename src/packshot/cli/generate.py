@@ -6,7 +6,9 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from packshot.cli.notice import asked_notice, notice_options
 from packshot.cli.output import emit, json_option, quiet_option
+from packshot.cli.signing import signing_options
 from packshot.core.errors import UsageError
 
 
@@ -73,6 +75,13 @@ def foundation_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--text-model", type=click.Path(path_type=Path), help="Where the run's text model is now.")
 @foundation_options
 @click.option(
+    "--false-alarms",
+    default=0.01,
+    show_default=True,
+    help="Pictures too near to a training photo are refused: so near as this share of unseen photos comes.",
+)
+@click.option("--allow-copies", is_flag=True, help="Do not compare the pictures with the training photos.")
+@click.option(
     "--for-training",
     "for_training",
     type=click.Path(path_type=Path),
@@ -83,6 +92,8 @@ def foundation_options(command: Callable[..., None]) -> Callable[..., None]:
     "--out", type=click.Path(path_type=Path), help="Folder. [pictures; with --for-training CATALOG-synthetic]"
 )
 @click.option("--overwrite", is_flag=True, help="Replace pictures of the same names.")
+@notice_options
+@signing_options
 @json_option
 def create(
     run: Path,
@@ -104,6 +115,8 @@ def create(
     size: int | None,
     negative: str | None,
     accelerator: str | None,
+    false_alarms: float,
+    allow_copies: bool,
     for_training: Path | None,
     out: Path | None,
     overwrite: bool,
@@ -120,7 +133,9 @@ def create(
 
     keep_freed_memory()
     if for_training is not None:
-        _create_for_training(run, for_training, out, labels, n, seed, truncation_psi, as_json)
+        _create_for_training(
+            run, for_training, out, labels, n, seed, truncation_psi, false_alarms, allow_copies, as_json
+        )
         return
     out = out or Path("pictures")
     result = create(
@@ -135,6 +150,7 @@ def create(
             like=like,
             variation=variation,
             mix=mix,
+            notice=asked_notice(),
             styles=styles,
             interpolate=interpolate,
             attributes=named_values(attributes),
@@ -144,6 +160,8 @@ def create(
             foundation=FoundationOptions(
                 mask=mask, steps=steps, guidance=guidance, negative=negative, accelerator=accelerator
             ),
+            allow_copies=allow_copies,
+            false_alarms=false_alarms,
         )
     )
     emit(
@@ -158,12 +176,33 @@ def create(
                 if "rms" in i
             ),
             *result.notes,
+            *_copy_lines(result.copy_gate, result.refused_copies, result.refused_near),
             f"All on one sheet: {result.sheet}",
         ],
     )
 
 
-FOR_TRAINING = {"run", "for_training", "out", "labels", "n", "seed", "truncation_psi", "as_json"}
+def _copy_lines(gate: str, refused: int, near: Sequence[str] = ()) -> list[str]:
+    """Returns what a person is told of copies."""
+    names = ", ".join(near[:SHOWN]) + (", ..." if len(near) > SHOWN else "")
+    to = f" (nearest: {names})" if names else ""
+    counted = [f"Refused as too near to a training photo: {refused:,}{to}."] if refused else []
+    return [*counted, gate]
+
+
+SHOWN = 5
+FOR_TRAINING = {
+    "run",
+    "for_training",
+    "out",
+    "labels",
+    "n",
+    "seed",
+    "truncation_psi",
+    "false_alarms",
+    "allow_copies",
+    "as_json",
+}
 """Parameters of `create` that go with --for-training."""
 
 
@@ -175,6 +214,8 @@ def _create_for_training(
     n: int,
     seed: int,
     truncation_psi: float,
+    false_alarms: float,
+    allow_copies: bool,
     as_json: bool,
 ) -> None:
     from packshot.tasks.for_training import ForTrainingRequest, create_for_training
@@ -193,6 +234,8 @@ def _create_for_training(
         labels=labels,
         truncation_psi=truncation_psi,
         quiet=as_json,
+        allow_copies=allow_copies,
+        false_alarms=false_alarms,
     )
     result = create_for_training(request)
     emit(
@@ -203,6 +246,7 @@ def _create_for_training(
             f"marked as synthetic; {result.for_training:,} of them to train on, none to test with.",
             *([f"In the catalogue already: {result.already_there:,}."] if result.already_there else []),
             *(f"Kept out of training: {count:,} ({reason})." for reason, count in result.excluded.items()),
+            *_copy_lines(result.copy_gate, result.refused_copies),
         ],
     )
 
@@ -235,7 +279,7 @@ def named_values(given: Sequence[str]) -> dict[str, str]:
 def sample(run: Path, n: int, seed: int, out: Path, overwrite: bool, quiet: bool, as_json: bool) -> None:
     """Write samples of RUN as arrays (images, labels, categories) to measure the generator with."""
     from packshot.core.process import keep_freed_memory
-    from packshot.tasks.create import sample
+    from packshot.tasks.sample import sample
 
     keep_freed_memory()
     result = sample(run, out, n=n, seed=seed, overwrite=overwrite, quiet=quiet)

@@ -1,27 +1,40 @@
-"""New product pictures from a trained generator; and measurement data, which are arrays and not pictures."""
+"""New product pictures from a trained generator."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import numpy as np
+import numpy.typing as npt
+from torch import Tensor
 
 from packshot.core.errors import UsageError
-from packshot.core.files import atomic_path, check_disk
+from packshot.core.lineage import needs_retraining
 from packshot.core.process import check_memory
-from packshot.core.progress import Progress
 from packshot.core.runs import RunFolder
+from packshot.evaluation.copies import FALSE_ALARMS
+from packshot.evaluation.gate import CopyGate
 from packshot.images.picture import ProductImage
 from packshot.images.sheet import contact_sheet
 from packshot.models.foundation import is_foundation
 from packshot.release.door import check_free, release_set
-from packshot.sampling.generator import TrainedGenerator, batches_of, equal_shares, sheet_scale
+from packshot.sampling.generator import TrainedGenerator, sheet_scale
 from packshot.tasks.asked import find_asked
+from packshot.tasks.copy_gate import (
+    NO_PHOTOS,
+    Draw,
+    Passed,
+    check_no_gate,
+    gate_sentence,
+    pass_gate,
+    refused_names,
+    request_gate,
+)
 from packshot.tasks.enhance import EnhanceRequest, enlarge
 from packshot.tasks.foundation import FoundationOptions, create_foundation
+from packshot.tasks.made_from import note_made_from
+from packshot.tasks.notice import NoticeRequest, place_or_refuse
 from packshot.tasks.points import (
     Points,
     check_fraction,
@@ -62,8 +75,11 @@ class CreateRequest:
         text: words for what is asked for. Of a generator that was trained with a text model; without `labels` the
             category whose name is nearest to the text is taken.
         text_model: where that text model is now; None: where it was, or the run's own copy.
+        notice: where the pictures say visibly that AI made them; None: nowhere but in their labels.
         size: longer side of the pictures in pixels; smaller ones are enlarged. None: the generator's or pipeline's own.
         foundation: what only a pipeline of diffusers understands.
+        allow_copies: let pictures leave without comparing them with the training photos.
+        false_alarms: between 0 and 1, the share of unseen photos that would be refused as copies too.
     """
 
     run: Path
@@ -82,7 +98,10 @@ class CreateRequest:
     text: str | None = None
     text_model: Path | None = None
     size: int | None = None
+    notice: NoticeRequest | None = None
     foundation: FoundationOptions = field(default_factory=FoundationOptions)
+    allow_copies: bool = False
+    false_alarms: float = FALSE_ALARMS
 
 
 @dataclass(frozen=True)
@@ -102,6 +121,9 @@ class CreateResult:
         asked: what was asked for besides categories: `attributes`, `text`.
         licence: of a pipeline of diffusers, where its model states one.
         notes: sentences for the user: what the licence allows, what was left out.
+        refused_copies: pictures that were too near to a training photo, each draw counted.
+        copy_gate: how pictures were compared with the training photos, or why not.
+        refused_near: the training photos that those refused were near to: ids, or `sha256:` and first digits.
     """
 
     pictures: list[Path]
@@ -114,17 +136,25 @@ class CreateResult:
     asked: dict[str, Any] = field(default_factory=dict)
     licence: str | None = None
     notes: list[str] = field(default_factory=list)
+    refused_copies: int = 0
+    copy_gate: str = ""
+    refused_near: list[str] = field(default_factory=list)
 
 
 def create(request: CreateRequest) -> CreateResult:
     """Makes new product pictures and one contact sheet.
 
+    A picture that comes too near to a training photo is drawn again; on a way, in a mix and of a reconstruction, which
+    are not drawn, it is left out.
+
     Raises:
         UsageError: unknown category, a number out of its range, or things that do not go together.
-        PackshotError: no trained model there, a photo cannot be read, or a file of that name exists.
+        PackshotError: no trained model there, a photo cannot be read, a file of that name exists, copies cannot be
+            looked for, or the generator makes nothing but copies.
     """
     if is_foundation(request.run):
-        return create_foundation(request)
+        check_no_gate(request)
+        return replace(create_foundation(request), copy_gate=NO_PHOTOS)
     _check(request)
     run, generator = RunFolder.open(request.run), load_run_generator(request.run)
     asked = find_asked(generator, run, request)
@@ -135,26 +165,88 @@ def create(request: CreateRequest) -> CreateResult:
     paths, sheet_path = _file_names(request, [generator.categories[label] for label in chosen])
     if not request.overwrite:
         check_free([sheet_path])  # It is written last: pictures without it are those of a command that broke off.
+    gate = request_gate(run, request)
     points = _points(request, run, generator, chosen)
     names = [generator.categories[label] for label in points.labels]
-    cond = None if asked.cond is None else np.repeat(asked.cond, len(names), axis=0)
-    pixels = points.pixels
-    if pixels is None:
-        pixels = generator.pictures(points.eps, points.labels, truncation_psi=request.truncation_psi, cond=cond)
+    passed = pass_gate(gate, *_pixels(request, generator, points, asked.cond))
     said = {**points.params, **asked.said}
     each = points.each or [{}] * len(names)
     pictures = [
-        generated_picture(image, generator, points.operation, {**said, **more, "category": name, "index": i})
-        for i, (image, name, more) in enumerate(zip(pixels, names, each, strict=True))
+        generated_picture(image, generator, points.operation, {**said, **more, **near, "category": name, "index": i})
+        for i, (image, name, more, near) in enumerate(zip(passed.pixels, names, each, passed.said, strict=True))
     ]
-    sheet = _sheet(points, pictures, names, generator)
+    notes, beside = _beside(gate, points, passed, len(pictures))
+    points = replace(points, beside=beside)
+    sheet = _sheet(points, pictures, names, generator, passed.left)
+    kept = [i for i in range(len(pictures)) if i not in passed.left]
+    pictures, paths, names = [pictures[i] for i in kept], [paths[i] for i in kept], [names[i] for i in kept]
     if request.size is not None:
         pictures = [enlarge(picture, request.size) for picture in pictures]
+    if request.notice is not None:
+        placed = [place_or_refuse(request.notice, picture) for picture in pictures]
+        pictures = [one.image for one in placed]
+        notes += dict.fromkeys(note for one in placed for note in one.notes)
     released = release_set([*pictures, sheet], [*paths, sheet_path], overwrite=request.overwrite)
-    source_type = released[0].source_type
+    note_made_from(request.out, released, points.ingredients)
+    if sentence := needs_retraining(run.path):
+        notes.append(sentence)
     return CreateResult(
-        paths, names, sheet_path, source_type, generator.model, request.seed, points.ingredients, asked.said
+        pictures=paths,
+        labels=names,
+        sheet=sheet_path,
+        source_type=released[0].source_type,
+        model=generator.model,
+        seed=request.seed,
+        ingredients=points.ingredients,
+        asked=asked.said,
+        notes=notes,
+        refused_copies=passed.refused,
+        copy_gate=gate_sentence(gate),
+        refused_near=refused_names(gate, run, passed),
     )
+
+
+def _pixels(
+    request: CreateRequest, generator: TrainedGenerator, points: Points, asked: npt.NDArray[np.float32] | None
+) -> tuple[npt.NDArray[np.uint8], Draw | None]:
+    """Returns the pictures of the points, and what draws others in the place of some of them, if they were drawn."""
+
+    def make(eps: Tensor, labels: Sequence[int]) -> npt.NDArray[np.uint8]:
+        cond = None if asked is None else np.repeat(asked, len(labels), axis=0)
+        return generator.pictures(eps, labels, truncation_psi=request.truncation_psi, cond=cond)
+
+    def draw(places: npt.NDArray[np.int64], attempt: int) -> npt.NDArray[np.uint8]:
+        assert points.again is not None
+        return make(points.again(places, attempt), [points.labels[i] for i in places])
+
+    if points.pixels is not None:
+        return points.pixels, None
+    return make(points.eps, points.labels), None if points.again is None else draw
+
+
+def _beside(
+    gate: CopyGate | None, points: Points, passed: Passed, count: int
+) -> tuple[list[str], list[tuple[ProductImage, str]]]:
+    """Returns what there is to say of copies, and what the sheet shows first: photos, and what was made of them.
+
+    A photo is the user's own and stays; a generated picture that is a copy of a training photo does not.
+    """
+    notes, shown = [], []
+    if passed.left:
+        notes.append(f"{len(passed.left):,} of {count:,} pictures are left out: too near to a training photo.")
+    for picture, caption in points.beside:
+        near = False
+        if gate is not None:
+            near = bool(gate.look(picture.pixels[None, :, :, : gate.index.channels])[1][0] < 1)
+        generated = picture.history[-1].origin == "generated"
+        if near and not generated:
+            notes.append(
+                "A photo that was given is one of those that the generator was trained on, or looks like one; pictures "
+                "too near to it are refused."
+            )
+        if not (near and generated):
+            shown.append((picture, caption))
+    return notes, shown
 
 
 def _check(request: CreateRequest) -> None:
@@ -236,75 +328,24 @@ def _points(request: CreateRequest, run: RunFolder, generator: TrainedGenerator,
 
 
 def _sheet(
-    points: Points, pictures: Sequence[ProductImage], names: Sequence[str], generator: TrainedGenerator
+    points: Points,
+    pictures: Sequence[ProductImage],
+    names: Sequence[str],
+    generator: TrainedGenerator,
+    left: Collection[int],
 ) -> ProductImage:
+    """Returns the sheet; the places of pictures that are left out stay white where places tell something."""
     scale = sheet_scale(generator.spec.size)
     if points.columns is not None:
+        pictures = [
+            replace(picture, pixels=np.full_like(picture.pixels, 255)) if i in left else picture
+            for i, picture in enumerate(pictures)
+        ]
         rows = max(1, ON_SHEET // points.columns)
         return contact_sheet(pictures[: rows * points.columns], points.columns, points.rows[:rows], scale)
-    shown = [*points.beside, *zip(pictures, names, strict=True)][:ON_SHEET]
+    own = [pair for i, pair in enumerate(zip(pictures, names, strict=True)) if i not in left]
+    shown = [*points.beside, *own][:ON_SHEET]
     captions = [caption for _, caption in shown]
     columns = max(1, round(np.sqrt(len(shown))))
     varied = captions if len(set(captions)) > 1 else None
     return contact_sheet([picture for picture, _ in shown], columns, varied, scale)
-
-
-@dataclass(frozen=True)
-class SampleResult:
-    """Measurement data.
-
-    Attributes:
-        file: the .npz: `images` uint8 [N, H, W, C], `labels` int64 [N], `categories` names.
-        n: number of pictures.
-        shape: H, W, C.
-        per_category: pictures of each category.
-        model: name of the model.
-        seed: as asked.
-    """
-
-    file: Path
-    n: int
-    shape: tuple[int, int, int]
-    per_category: dict[str, int]
-    model: str
-    seed: int
-
-
-def sample(run: Path, out: Path, *, n: int, seed: int, overwrite: bool = False, quiet: bool = False) -> SampleResult:
-    """Writes n samples in equal shares of the categories as arrays, to measure a generator with.
-
-    Raises:
-        UsageError: n below 1, or `out` does not end in .npz.
-        PackshotError: no trained model there, the file exists, or the disk is full.
-    """
-    if n < 1:
-        raise UsageError(f"--n is {n}; ask for at least 1 sample.")
-    if out.suffix != ".npz":
-        raise UsageError(f"--out {out} has to end in .npz.")
-    if not overwrite:
-        check_free([out])
-    generator = load_run_generator(run)
-    side = generator.spec.size - 2 * generator.margin
-    shape = (side, side, generator.spec.channels)
-    check_disk(out, n * math.prod(shape))
-    check_memory(16 * n, f"{n:,} labels", "ask for fewer samples")
-    labels = equal_shares(n, len(generator.categories))
-    with (
-        Progress("Sampling", n, quiet=quiet) as bar,
-        atomic_path(out, overwrite=overwrite) as temporary,
-        ZipFile(temporary, "w") as file,
-    ):
-        # As np.savez writes it, but one part after the other, so that memory stays flat.
-        with file.open("images.npy", "w", force_zip64=True) as f:
-            about = {"descr": "|u1", "fortran_order": False, "shape": (n, *shape)}
-            np.lib.format.write_array_header_1_0(f, about)
-            for start, chunk in batches_of(labels):
-                pixels = generator.pictures(generator.noise(seed, start, len(chunk)), chunk.tolist())
-                f.write(np.ascontiguousarray(pixels).data)
-                bar.update(start + len(chunk))
-        for name, array in (("labels", labels), ("categories", np.array(generator.categories))):
-            with file.open(f"{name}.npy", "w") as f:
-                np.lib.format.write_array(f, array, allow_pickle=False)
-    counts = np.bincount(labels, minlength=len(generator.categories))
-    per_category = {name: int(k) for name, k in zip(generator.categories, counts, strict=True)}
-    return SampleResult(out, n, shape, per_category, generator.model, seed)

@@ -101,6 +101,7 @@ def carry_out(plan: Plan, request: EraseRequest) -> EraseResult:
     problems = dict(plan.problems)
     _each(problems, [p for p, f in plan.files.items() if f["kind"] != "source"], _remove_result)
     _each(problems, plan.lines, lambda folder: _drop_lines(folder, set(plan.lines[str(folder)])))
+    _each(problems, plan.runs, lambda folder: _drop_from_index(folder, plan.photos))
     _each(problems, plan.evaluations, lambda path: _drop_nearest(path, set(plan.photo_ids)))
     after: dict[str, str] = {}
 
@@ -129,6 +130,16 @@ def carry_out(plan: Plan, request: EraseRequest) -> EraseResult:
         forgotten=forgotten,
         certificate=path,
     )
+
+
+def _drop_from_index(run: Path, photos: Iterable[str]) -> None:
+    """Takes photos out of what a run keeps of its training photos to know copies by."""
+    from packshot.evaluation.gate import load_index
+    from packshot.evaluation.gate_run import INDEX
+
+    path = run / INDEX
+    if path.is_file():
+        load_index(path).without(photos).save(path)
 
 
 def _check_free(path: Path, plan: Plan) -> None:

@@ -14,10 +14,14 @@ from packshot.catalog.options import is_spdx
 from packshot.catalog.records import PhotoRecord
 from packshot.core.errors import UsageError, lookup
 from packshot.core.files import read_json, sha256_file
+from packshot.core.lineage import needs_retraining
 from packshot.core.progress import Progress
 from packshot.core.runs import RunFolder
+from packshot.evaluation.copies import FALSE_ALARMS
+from packshot.evaluation.gate import CopyGate
 from packshot.release.door import encode_labelled
 from packshot.sampling.generator import BATCH, TrainedGenerator, batches_of, equal_shares, load_generator
+from packshot.tasks.copy_gate import gate_sentence, noise_again, pass_gate, request_gate
 from packshot.tasks.points import check_fraction
 from packshot.tasks.trained import generated_picture, slug
 
@@ -35,6 +39,8 @@ class ForTrainingRequest:
         labels: categories by name; none means all that the generator makes.
         truncation_psi: 0 .. 1; below 1 samples are more typical and less varied.
         quiet: no progress on stderr.
+        allow_copies: take pictures without comparing them with the photos that the generator was trained on.
+        false_alarms: between 0 and 1, the share of unseen photos that would be refused as copies too.
     """
 
     run: Path
@@ -45,6 +51,8 @@ class ForTrainingRequest:
     labels: tuple[str, ...] = ()
     truncation_psi: float = 1.0
     quiet: bool = False
+    allow_copies: bool = False
+    false_alarms: float = FALSE_ALARMS
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,8 @@ class ForTrainingResult:
         excluded: how many of the added ones will not be trained on, by reason.
         synthetic: all generated pictures to train on, with those that were there before.
         per_category: added pictures of each category, the excluded ones among them.
+        refused_copies: pictures that were too near to a training photo and drawn again, each draw counted.
+        copy_gate: how pictures were compared with the training photos, or why not.
         model: name of the model.
         seed: as asked.
     """
@@ -76,17 +86,21 @@ class ForTrainingResult:
     model: str
     seed: int
     per_category: dict[str, int] = field(default_factory=dict)
+    refused_copies: int = 0
+    copy_gate: str = ""
 
 
 def create_for_training(request: ForTrainingRequest) -> ForTrainingResult:
     """Draws samples and writes a new catalogue: the photos of the old one, and the samples to train on.
 
     Each sample is a PNG that says that it was generated, and so does its row of the manifest: whatever reads the
-    catalogue can tell it from a photo. It is never in the test split.
+    catalogue can tell it from a photo. It is never in the test split. One that comes too near to a training photo is
+    drawn again.
 
     Raises:
         UsageError: a number out of its range, or a category that the generator or the catalogue does not have.
-        PackshotError: no trained model or no catalogue there, damaged files, `out` is in use, or the disk is full.
+        PackshotError: no trained model or no catalogue there, damaged files, `out` is in use, the disk is full, or the
+            generator makes nothing but copies of its training photos.
     """
     if request.n < 1:
         raise UsageError(f"--n is {request.n}; ask for at least 1 picture.")
@@ -95,6 +109,7 @@ def create_for_training(request: ForTrainingRequest) -> ForTrainingResult:
     model_file = run.trained_model()
     photos = open_catalog(request.catalog)
     generator = load_generator(model_file)
+    gate = request_gate(run, request)
     chosen = _categories(request, generator, photos)
     labels = np.array([label for label, _ in chosen])[equal_shares(request.n, len(chosen))]
     made_by = {
@@ -104,11 +119,15 @@ def create_for_training(request: ForTrainingRequest) -> ForTrainingResult:
         "seed": request.seed,
         "labels": [name for _, name in chosen],
         "truncation_psi": request.truncation_psi,
+        "copy_gate": "off" if gate is None else f"{request.false_alarms:.3g} false alarms",
     }
+    refused: list[int] = []
     whole = request.catalog.resolve()
     out = request.out or whole.with_name(f"{whole.name}-synthetic")
     with Progress("Sampling", request.n, quiet=request.quiet) as bar:
-        records = _records(request, generator, labels, dict(chosen), made_by, _licence(run), bar)
+        if sentence := needs_retraining(run.path):
+            bar.say(sentence)
+        records = _records(request, generator, labels, dict(chosen), made_by, _licence(run), bar, gate, refused)
         added = add_generated(photos, out, records, made_by)
     return ForTrainingResult(
         catalog=added.path,
@@ -122,6 +141,8 @@ def create_for_training(request: ForTrainingRequest) -> ForTrainingResult:
         model=generator.model,
         seed=request.seed,
         per_category=added.per_category,
+        refused_copies=sum(refused),
+        copy_gate=gate_sentence(gate),
     )
 
 
@@ -154,14 +175,26 @@ def _records(
     made_by: dict[str, Any],
     licence: str | None,
     bar: Progress,
+    gate: CopyGate | None,
+    refused: list[int],
 ) -> Iterator[PhotoRecord]:
-    """Yields the samples as files, labelled by the door; picture i depends on (seed, i, label) alone."""
+    """Yields the samples as files, labelled by the door; picture i depends on (seed, i, label) alone.
+
+    `refused` gets how many pictures of each batch the gate refused.
+    """
     sha256, psi = made_by["model_sha256"], request.truncation_psi
     for start, chunk in batches_of(labels, BATCH):
         eps = generator.noise(request.seed, start, len(chunk))
-        for i, pixels in enumerate(generator.pictures(eps, chunk.tolist(), truncation_psi=psi), start):
+
+        def draw(places: npt.NDArray[np.int64], attempt: int, start: int = start) -> npt.NDArray[np.uint8]:
+            again = noise_again(generator, request.seed, places + start, attempt)
+            return generator.pictures(again, labels[places + start].tolist(), truncation_psi=psi)
+
+        passed = pass_gate(gate, generator.pictures(eps, chunk.tolist(), truncation_psi=psi), draw)
+        refused.append(passed.refused)
+        for i, (pixels, said) in enumerate(zip(passed.pixels, passed.said, strict=True), start):
             name = names[int(labels[i])]
-            params = {"seed": request.seed, "truncation_psi": psi, "category": name, "index": i}
+            params = {"seed": request.seed, "truncation_psi": psi, **said, "category": name, "index": i}
             yield PhotoRecord(
                 key=f"generated/{sha256[:12]}/{slug(name)}-{request.seed}-{i:05d}.png",
                 data=encode_labelled(generated_picture(pixels, generator, "sample", params)),

@@ -25,6 +25,7 @@ from packshot.images.sheet import contact_sheet
 from packshot.models.foundation import Foundation, FoundationCard, Work, load_foundation
 from packshot.release.door import Released, check_free, release
 from packshot.tasks.made_from import note_made_from
+from packshot.tasks.notice import place_or_refuse
 from packshot.tasks.points import check_fraction
 from packshot.tasks.trained import slug
 
@@ -97,7 +98,7 @@ def create_foundation(request: "CreateRequest") -> "CreateResult":
         notes.append("The text is longer than this pipeline reads; its end was left out.")
     shown = [] if start.photo is None else [_thumbnail(start.photo)]
     released: list[Released] = []
-    black = 0
+    black, said = 0, set[str]()
     with Progress("Creating", request.n) as bar:
         for i, path in enumerate(paths):
             pixels, blacked_out = foundation.picture(
@@ -117,11 +118,15 @@ def create_foundation(request: "CreateRequest") -> "CreateResult":
                 OPERATIONS[start.work], "generated", {**params, "index": i, "blacked_out": blacked_out}
             )
             picture = _with_terms(_picture(pixels, start, operation), foundation.card, _prompt(text, options))
+            if request.notice is not None:
+                placed = place_or_refuse(request.notice, picture)
+                picture, said = placed.image, {*said, *placed.notes}
             released.append(release(picture, path, overwrite=request.overwrite))
             if len(shown) < ON_SHEET:
                 shown.append(_thumbnail(picture))
             bar.update(i + 1)
     sheet = contact_sheet(shown, max(1, round(np.sqrt(len(shown)))))
+    notes += sorted(said)
     whole = _with_terms(sheet, foundation.card, _prompt(text, options))
     released.append(release(whole, sheet_path, overwrite=request.overwrite))
     note_made_from(request.out, released, start.ingredients)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from packshot.core.errors import UsageError
+from packshot.core.errors import PackshotError, UsageError
 from packshot.images.picture import ProductImage
 from packshot.release.channels import Rule, load_channel, load_law
 from packshot.release.manifest import MIME, read_manifest
@@ -174,6 +174,19 @@ class WithNotice:
             figures={**done.figures, "notice": dict(placed.figures)} if placed.figures else done.figures,
             notes=(*done.notes, *placed.notes),
         )
+
+
+def place_or_refuse(request: NoticeRequest, image: ProductImage) -> Edited:
+    """Returns a picture with its notice, and each rule behind the notice's place as a note.
+
+    Raises:
+        PackshotError: no place satisfies the channel and what is wanted, or there is no room for it.
+    """
+    placed = PlaceNotice(request)(image)
+    if placed.refused:
+        raise PackshotError(placed.refused)
+    rules = [rule_said((pack, id)) for pack, id in placed.figures.get("rules", [])]
+    return replace(placed, notes=(*placed.notes, *rules))
 
 
 def notice_due(image: ProductImage) -> Kind | None:

@@ -3,8 +3,9 @@
 Letters: N pictures, D = z_dim, eps noise ~ N(0, I).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from packshot.models.gan.stylegan2 import StyleGAN2Generator
 from packshot.models.ranges import to_model, to_uint8
 from packshot.sampling.generator import TrainedGenerator, cut_margin, interpolate
 from packshot.sampling.inversion import Inversion, invert, vary
+from packshot.tasks.copy_gate import noise_again
 from packshot.tasks.trained import generated_picture, slug
 
 
@@ -41,6 +43,7 @@ class Points:
         ingredients: photos that were used: `name`, `sha256`, `label`, `rms`.
         pixels: the pictures, uint8 [N, H, W, C], where they are made of more than `eps` and `labels`; else None.
         each: more of what is said of each picture; empty: nothing.
+        again: other noise [n, D] for the pictures at some places, at attempt 1, 2, ...; None: the pictures are given.
     """
 
     eps: Tensor
@@ -53,6 +56,7 @@ class Points:
     ingredients: list[dict[str, Any]] = field(default_factory=list)
     pixels: npt.NDArray[np.uint8] | None = None
     each: Sequence[Mapping[str, Any]] = ()
+    again: Callable[[npt.NDArray[np.int64], int], Tensor] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +72,8 @@ class Found:
 def sample_points(generator: TrainedGenerator, labels: Sequence[int], n: int, seed: int, psi: float) -> Points:
     """Free samples of the categories in turn."""
     params = {"seed": seed, "truncation_psi": psi}
-    return Points(generator.noise(seed, 0, n), [labels[i % len(labels)] for i in range(n)], "sample", params)
+    own = [labels[i % len(labels)] for i in range(n)]
+    return Points(generator.noise(seed, 0, n), own, "sample", params, again=partial(noise_again, generator, seed))
 
 
 def way_points(generator: TrainedGenerator, labels: Sequence[int], n: int, seed: int, psi: float) -> Points:
@@ -99,7 +104,12 @@ def like_points(
     beside = [(found.photo, "photo"), (found.reconstruction, "nearest")]
     if variation == 0:
         beside = beside[:1]  # The one picture is the reconstruction.
-    return Points(eps, own, "sample_like", params, beside=beside, ingredients=[found.about])
+
+    def again(places: npt.NDArray[np.int64], attempt: int) -> Tensor:
+        return vary(found.inversion.eps, noise_again(generator, seed, places, attempt), variation)
+
+    made = Points(eps, own, "sample_like", params, beside=beside, ingredients=[found.about])
+    return replace(made, again=again) if variation > 0 else made
 
 
 def mix_points(

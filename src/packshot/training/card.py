@@ -26,7 +26,7 @@ from packshot.training.finetune import Origin
 LIMITS = {
     "pictures": [
         "Makes pictures of the categories and the kind of photo that it was trained on, at the training size.",
-        "May come near to a training photo: packshot evaluate measures how often.",
+        "Can come near to a training photo: packshot create refuses such pictures (docs/copies.md), sample does not.",
         "A generated picture shows no real product: do not offer it as a photo of one.",
     ],
     "embeddings": [

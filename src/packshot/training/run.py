@@ -22,6 +22,7 @@ from packshot.core.process import check_memory
 from packshot.core.progress import Progress as ProgressBar
 from packshot.core.random import stream_seed
 from packshot.core.runs import RunFolder, append_jsonl, keep_rows_up_to
+from packshot.evaluation.gate_run import write_index
 from packshot.models.conditions import Conditions
 from packshot.models.spec import PictureSpec
 from packshot.models.table import ModelEntry, find_model, weight_bytes
@@ -394,6 +395,8 @@ class _Session:
             packshot=packshot.__version__,
             training_set=self.learned.set.about(),
         )
+        if self.entry.makes == "pictures":
+            write_index(self.run, self.photos, self.packed, self.batches.chosen, self.config.data.fit)
         cost = measure_cost(self.run, self.fabric, result.seconds, result.cpu_seconds)
         write_card(self.run, self.learned, self.config, self.entry, result.images, cost)
         facts: dict[str, Any] = {
