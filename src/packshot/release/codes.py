@@ -69,18 +69,34 @@ def decode_id(belief: Floats) -> int | None:
     Args:
         belief: float [384]: the log-likelihood ratios of the coded bits, at any scale: above 0 a bit 0 is likelier.
     """
-    signs, outputs = _signs()
-    gains = belief.reshape(WORD_BITS, RATE).astype(np.float32) @ signs.T
-    metric = np.zeros(STATES, np.float32)
-    steps = WORD_BITS * PASSES
-    odd = np.empty((steps, STATES), np.bool_)
+    return decode_ids(belief[None])[0]
+
+
+def decode_ids(beliefs: npt.ArrayLike) -> list[int | None]:
+    """Returns `decode_id` of each of beliefs, float [words, 384]; together they cost little more than one."""
+    given = np.asarray(beliefs, np.float32).reshape(-1, WORD_BITS, RATE)
+    # [64, words, 2, 2, 512]: of a register its oldest bit, its newest bit, and the bits between.
+    gains = (given.transpose(1, 0, 2) @ _ordered()).reshape(WORD_BITS, -1, 2, 2, STATES // 2)
+    words, steps = len(given), WORD_BITS * PASSES
+    metric = np.zeros((words, STATES), np.float32)
+    odd = np.empty((steps, words, 2, STATES // 2), np.bool_)
     for step in range(steps):
-        gain = gains[step % WORD_BITS][outputs]
-        arriving = np.concatenate([metric + gain[:STATES], metric + gain[STATES:]])
-        odd[step] = arriving[1::2] > arriving[::2]
-        metric = np.maximum(arriving[::2], arriving[1::2])
-    state, word = int(metric.argmax()), 0
-    for step in reversed(range(WORD_BITS, steps)):
+        gain = gains[step % WORD_BITS]
+        zero, one = metric[:, None, ::2] + gain[:, 0], metric[:, None, 1::2] + gain[:, 1]
+        np.greater(one, zero, out=odd[step])
+        metric = np.maximum(zero, one).reshape(words, STATES)
+    return [_traced(odd[:, n].reshape(steps, STATES), int(metric[n].argmax())) for n in range(words)]
+
+
+def _traced(odd: npt.NDArray[np.bool_], state: int) -> int | None:
+    """Returns the id on the way that ends in this state, or None where its checksum is wrong.
+
+    Args:
+        odd: bool [steps, S]: whether the likelier way into a state comes from an odd state.
+        state: the likeliest at the end.
+    """
+    word = 0
+    for step in reversed(range(WORD_BITS, len(odd))):
         if step < 2 * WORD_BITS:
             word |= (state >> (K - 2)) << (2 * WORD_BITS - 1 - step)
         state = (state << 1) & (STATES - 1) | int(odd[step, state])
@@ -97,8 +113,7 @@ def _branches() -> Floats:
 
 
 @cache
-def _signs() -> tuple[Floats, npt.NDArray[np.intp]]:
-    """Returns all patterns of 6 coded bits, float32 [64, 6], and the number of each register's pattern, int [2 S]."""
-    patterns = 1 - 2 * (np.arange(1 << RATE)[:, None] >> np.arange(RATE) & 1).astype(np.float32)
-    numbers = (_branches() < 0) @ (1 << np.arange(RATE))
-    return patterns, numbers.astype(np.intp)
+def _ordered() -> Floats:
+    """Returns the coded bits, float32 [6, 2 S]: by the register's oldest bit, its newest bit, and the bits between."""
+    newest_first = _branches().T.reshape(RATE, 2, STATES // 2, 2)
+    return np.ascontiguousarray(newest_first.transpose(0, 3, 1, 2)).reshape(RATE, 2 * STATES)

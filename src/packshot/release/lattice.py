@@ -39,6 +39,7 @@ Pair = tuple[Floats, Floats]
 SIDE = 384
 """Longer side of the picture as it is seen."""
 TILES = 4
+PERIOD = SIDE // TILES
 POINTS = 242
 DATA_POINTS = CODED_BITS // 2
 INNER = 1.5
@@ -48,9 +49,9 @@ MARK = b"packshot watermark 1"
 LARGEST_Q = 3.0
 WHITE_FROM, WHITE_AT = 250, 254
 """A pixel whose least channel is above the first counts as partly white; from the second on it tells nothing."""
-FLAT = (0.5, 0.7)
+FLAT = (0.6, 1.8)
 """How much lightness and blue-yellow may change (rms, grey levels) where nothing else is to be seen."""
-BUSY = ((0.2, 0.0), (0.12, 0.25))
+BUSY = ((0.3, 0.0), (0.12, 0.25))
 """How much more with each grey level of texture that lightness, and that blue-yellow, has around."""
 MOST = (2.6, 2.7)
 JPEG_NOISE = (3.0, 8.0)
@@ -158,7 +159,8 @@ def look(pixels: Pixels) -> Seen:
     rest = [np.asarray(telling * (p - _mean(telling * p) / near), np.float32) for p in (lightness, blue)]
     spread = [np.asarray(np.maximum(_mean(r * r) / near, 0), np.float32) for r in rest]
     room = _room(lightness, telling, rest[0], rest[1])
-    trust = [m / (own * own + s) ** np.float32(0.75) for m, s, own in zip(room, spread, OWN_NOISE, strict=True)]
+    roots = [np.sqrt(own * own + s) for s, own in zip(spread, OWN_NOISE, strict=True)]
+    trust = [m / (root * np.sqrt(root)) for m, root in zip(room, roots, strict=True)]
     energy = [float(np.sqrt(np.sum(w * w))) for w in trust]
     noise = [max(a * e * min(factor, 2.0), 1e-6) for a, e in zip(JPEG_NOISE, energy, strict=True)]
     return Seen(
@@ -172,10 +174,29 @@ def look(pixels: Pixels) -> Seen:
 
 def _room(lightness: Floats, telling: Floats, rest: Floats, rest_blue: Floats) -> Pair:
     """Returns how much the planes may change at each pixel: more where all around is busy, less near white."""
-    texture, blues = (ndimage.minimum_filter(ndimage.uniform_filter(np.abs(r), 5), 7) for r in (rest, rest_blue))
+    texture, blues = (_texture(r) for r in (rest, rest_blue))
     pale = telling * np.clip(1 - (lightness - 225) / 40, 0.3, 1)
     y, c = (pale * np.minimum(f + b[0] * texture + b[1] * blues, m) for f, b, m in zip(FLAT, BUSY, MOST, strict=True))
     return np.asarray(y, np.float32), np.asarray(c, np.float32)
+
+
+def _texture(rest: Floats) -> Floats:
+    """Returns how busy all around each pixel is: a flat place beside an edge is not, though its `rest` is large."""
+    steps = np.zeros_like(rest)
+    steps[1:] += np.abs(np.diff(rest, axis=0))
+    steps[:, 1:] += np.abs(np.diff(rest, axis=1))
+    return _least(ndimage.uniform_filter(np.minimum(np.abs(rest), steps), 5))
+
+
+def _least(plane: Floats) -> Floats:
+    """Returns the least value around each pixel: 9 px wide and high, less at the edges."""
+    padded = np.pad(plane, 4, mode="edge")
+    for _ in range(2):  # Along the rows, then, transposed, along the columns.
+        two = np.minimum(padded[:-1], padded[1:])
+        four = np.minimum(two[:-2], two[2:])
+        eight = np.minimum(four[:-4], four[4:])
+        padded = np.minimum(eight[:-1], eight[1:]).T
+    return np.ascontiguousarray(padded)
 
 
 def _mean(plane: Floats) -> Floats:
@@ -186,8 +207,12 @@ def _mean(plane: Floats) -> Floats:
 
 def spectrum(plane: Floats) -> Complexes:
     """Returns the spectrum of plane [H, W] at the lattice's points, complex64 [n]."""
-    at = lattice()
-    return np.asarray(fft.rfft2(plane, s=(SIDE, SIDE))[at.ky * TILES, at.kx * TILES])
+    at, (height, width) = lattice(), plane.shape
+    # All of the lattice's waves are the same in each tile, so the tiles are added first.
+    padded = np.zeros((SIDE, SIDE), np.float32)
+    padded[:height, :width] = plane
+    tile = padded.reshape(TILES, PERIOD, TILES, PERIOD).sum((0, 2))
+    return np.asarray(fft.rfft2(tile)[at.ky, at.kx])
 
 
 def spectrum_and_noise(plane: Floats, floor: float) -> tuple[Complexes, Floats]:
@@ -207,12 +232,12 @@ def noise_around(whole: Complexes, cell: int, floor: float) -> Floats:
 def waves(points: Complexes, shape: tuple[int, int]) -> Floats:
     """Returns the plane [H, W] that is the sum of the lattice's waves with the amplitudes of points [n]."""
     at = lattice()
-    whole = np.zeros((SIDE, SIDE // 2 + 1), np.complex64)
-    whole[at.ky * TILES, at.kx * TILES] = points
+    whole = np.zeros((PERIOD, PERIOD // 2 + 1), np.complex64)
+    whole[at.ky, at.kx] = points
     edge = at.kx == 0
-    whole[-at.ky[edge] * TILES, 0] = np.conj(points[edge])
-    plane = fft.irfft2(whole, s=(SIDE, SIDE))[: shape[0], : shape[1]]
-    return np.asarray(plane * np.float32(SIDE * SIDE / 2))
+    whole[-at.ky[edge], 0] = np.conj(points[edge])
+    tile = fft.irfft2(whole, s=(PERIOD, PERIOD)) * np.float32(PERIOD * PERIOD / 2)
+    return np.tile(tile, (TILES, TILES))[: shape[0], : shape[1]]
 
 
 def expected(gain: float, noise: Floats) -> Floats:

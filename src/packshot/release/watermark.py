@@ -6,8 +6,10 @@
 What is added is made by what the detector would see (informed embedding): the waves of the lattice
 (`packshot.release.lattice`) are weighted again and again so that each coded bit of the id is read on the right side,
 most for those that the picture itself says wrong; everywhere it stays below what is seen. The picture is marked as
-weakly as possible: it is marked, compressed to a JPEG in 4:2:0 and read again, at full and at half size, and marked
-more strongly where that fails. So no mark is claimed that cannot be read.
+weakly as possible: it is marked, compressed to JPEGs in 4:2:0 and read again, and marked more strongly where that
+fails. So no mark is claimed that cannot be read. Two qualities are tried, since a photo that was a JPEG of the same
+quality before springs back to what it was: its coefficients lie on that quality's grid, and a weak mark does not reach
+the next step of it.
 
 False alarms: an id is taken only where the checksum of 24 bits holds, and at most `TRIES` + 1 words are decoded for a
 picture, whatever number of scales and shifts was looked at before. The phases and signs of the mark are as good as
@@ -30,13 +32,13 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageChops
+from PIL import Image
 from scipy import fft
 
 from packshot.core.errors import PackshotError, UsageError
 from packshot.images.filters import Bools
 from packshot.images.resize import Pixels, flatten
-from packshot.release.codes import ID_BITS, decode_id, encode_id
+from packshot.release.codes import ID_BITS, decode_id, decode_ids, encode_id
 from packshot.release.lattice import (
     POINTS,
     SIDE,
@@ -60,20 +62,28 @@ LEAST_SIDE = 256
 """The shorter side, in pixels, that a picture needs."""
 FIRST = (0.3, 0.7)
 """Between these is the first level that is tried. At level 1 the mark has the rms that `room` allows."""
-LOUDER, CALM, LOUDEST = 1.25, 1.0, 1.4
+LOUDER, CALM, LOUDEST = 1.25, 0.9, 1.1
 """Each level is so much stronger than the last; above the second only to be read at all; none is above the third."""
 LEAST_PSNR = 40.5
 """No mark is stronger than this, in dB of RGB over the whole picture."""
+PEAK = 2.0
+"""How far the mark may rise above its rms: where many waves meet, a spot would be seen."""
+MARGIN = 0.05
+"""An id must be read even if each coded bit stood so many standard deviations worse."""
 ROUNDS = 6
 STEP = 0.3
 TRIES = 7
 SCALES = (0.45, 1.8)
 """A crop has a scale below 1, a padded picture one above 1."""
-SCALE_STEP = 0.004
+SCALE_STEP = 0.006
 GRID = 64
 """Shifts that are looked at, along each side of a tile."""
 FINE = 16
 """Steps of a grey level that a mark is made in, before it is dithered."""
+
+
+Reading = tuple[float, tuple[Floats, Floats]]
+"""The scale, and what is seen of each coded bit with its variance (`packshot.release.lattice.beliefs`)."""
 
 
 class NoRoom(PackshotError):
@@ -88,7 +98,7 @@ class Embedded:
         pixels: uint8, of the shape that came in; the alpha is the same, as are all pixels that may not be changed.
         ident: the id.
         level: how strong the mark is: see `FIRST`.
-        spare: whether the id is also read from a JPEG of quality 90 at half size.
+        spare: whether the id is also read from a JPEG of quality 70.
     """
 
     pixels: Pixels
@@ -164,21 +174,29 @@ def detect(pixels: Pixels) -> Found | None:
     if min(pixels.shape[:2]) < 16:
         return None
     seen = look(pixels)
-    for number, (scale, (belief, variance)) in enumerate(_readings(seen), 1):
-        ident = decode_id(belief)
-        if ident is not None:
-            score = float(encode_id(ident) @ belief / np.sqrt(variance.sum()))
-            how = f"the 24-bit checksum holds for word {number} of at most {TRIES + 1}; scale {scale:.3f}"
-            return Found(ident, score, scale, how)
+    if not any(seen.gain):  # All is white: no mark has ever been there.
+        return None
+    number = 0
+    for readings in (_read_whole, _read_places):
+        scales, found = zip(*readings(seen), strict=True)
+        idents = decode_ids(np.stack([belief for belief, _ in found]))
+        for scale, (belief, variance), ident in zip(scales, found, idents, strict=True):
+            number += 1
+            if ident is not None:
+                score = float(encode_id(ident) @ belief / np.sqrt(variance.sum()))
+                how = f"the 24-bit checksum holds for word {number} of at most {TRIES + 1}; scale {scale:.3f}"
+                return Found(ident, score, scale, how)
     return None
 
 
-def _readings(seen: Seen) -> Iterator[tuple[float, tuple[Floats, Floats]]]:
-    """Yields the scale and what is seen of each coded bit: first of the whole picture, then of `TRIES` other places."""
-    yield 1.0, _whole(seen)
+def _read_whole(seen: Seen) -> list[Reading]:
+    return [(1.0, _whole(seen))]
+
+
+def _read_places(seen: Seen) -> list[Reading]:
+    """Returns what is read at the `TRIES` places of a picture where the mark is likeliest, the likeliest first."""
     search = _Search(seen)
-    for place in search.places():
-        yield place.scale, search.beliefs(place)
+    return [(place.scale, search.beliefs(place)) for place in search.places()]
 
 
 def _free(pixels: Pixels, where: Bools | None, keep_white: bool) -> Bools | None:
@@ -221,7 +239,8 @@ def _informed(seen: Seen, room: Pair, code: Floats) -> Pair:
         back = [spectrum(seen.trust[p] * room[p] * waves(goal[p] / noise[p], seen.shape)) for p in planes]
         turn = _unit((back[0], back[1]))
         amplitude = _unit((amplitude[0] + STEP * turn[0], amplitude[1] + STEP * turn[1]))
-    return room[0] * waves(amplitude[0], seen.shape), room[1] * waves(amplitude[1], seen.shape)
+    peaks = [np.clip(waves(amplitude[p], seen.shape), -PEAK, PEAK) for p in planes]
+    return room[0] * peaks[0], room[1] * peaks[1]
 
 
 def _wanted(standing: Floats) -> Floats:
@@ -257,16 +276,18 @@ def _added(pixels: Pixels, mark: Pair, level: float, free: Bools | None) -> Pixe
     tile = _dither()
     size = len(tile)
     row = np.tile(tile, (1, -(-width // size), 1))[:, :width]
-    for top in range(0, height, size):
-        band = large[top : top + size]
+    marked = pixels.copy()
+    for top in range(0, height, size):  # A band at a time stays in the cache.
+        part = slice(top, top + size)
+        band = large[part]
         band += row[: len(band)]
         band >>= 4
-    rgb = Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
-    result = ImageChops.add(rgb, Image.fromarray(large), 1, -128 // FINE)
-    if free is not None:
-        result.paste(rgb, mask=Image.fromarray((~free).astype(np.uint8) * np.uint8(255)))
-    marked = np.array(result)
-    return np.dstack([marked, pixels[..., 3]]) if pixels.shape[2] == 4 else marked
+        change = band - np.int16(128 // FINE)
+        if free is not None:
+            flat = change.reshape(len(band), -1)
+            flat *= np.repeat(free[part], 3, 1)
+        np.copyto(marked[part, :, :3], np.clip(pixels[part, :, :3] + change, 0, 255), casting="unsafe")
+    return marked
 
 
 @cache
@@ -278,12 +299,9 @@ def _dither() -> Pixels:
 
 
 def _survives(marked: Pixels, ident: int) -> tuple[bool, bool]:
-    """Returns whether the id is read from a JPEG of quality 75, and then also from one of quality 90 at half size."""
-    half = _halved(marked)
-    if _reads(_jpeg(half, 75), ident):
-        return True, True
+    """Returns whether the id is read from a JPEG of quality 75, and then also from one of quality 70."""
     full = _reads(_jpeg(marked, 75), ident)
-    return full, full and _reads(_jpeg(half, 90), ident)
+    return full, full and _reads(_jpeg(marked, 70), ident)
 
 
 def _jpeg(pixels: Pixels, quality: int) -> Pixels:
@@ -297,15 +315,10 @@ def _jpeg(pixels: Pixels, quality: int) -> Pixels:
         return np.asarray(read)
 
 
-def _halved(pixels: Pixels) -> Pixels:
-    height, width = pixels.shape[:2]
-    picture = Image.fromarray(pixels)
-    return np.asarray(picture.resize((width // 2, height // 2), Image.Resampling.BOX))
-
-
 def _reads(pixels: Pixels, ident: int) -> bool:
-    """Returns whether a picture that was not cropped gives the id."""
-    return decode_id(_whole(look(pixels))[0]) == ident
+    """Returns whether a picture that was not cropped gives the id, with `MARGIN` to spare."""
+    belief, variance = _whole(look(pixels))
+    return decode_id(belief - np.float32(MARGIN) * np.sqrt(variance) * encode_id(ident)) == ident
 
 
 def _whole(seen: Seen) -> tuple[Floats, Floats]:
