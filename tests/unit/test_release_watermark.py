@@ -22,6 +22,7 @@ CAPTURE = Operation("decode", "capture", {"name": "shirt.jpg", "format": "JPEG"}
 SAMPLE = Operation("sample", "generated", {"model": "vae"})
 REPAIR = Operation("repair", "generated", {"method": "network", "box": [2, 3, 5, 4]})
 ENHANCE = Operation("enhance", "learned")
+BACKDROP = Operation("backdrop", "generated")
 RESTYLE = Operation("restyle", "generated", {"only": None})
 RESTYLE_A_PART = Operation("restyle", "generated", {"only": "background"})
 
@@ -85,6 +86,8 @@ def test_a_generated_picture_carries_the_id_that_all_else_says(ending: str, tmp_
         ((CAPTURE, REPAIR), ".jpg", True),
         ((CAPTURE, REPAIR), ".webp", True),
         ((CAPTURE, RESTYLE), ".png", True),
+        ((CAPTURE, ENHANCE, BACKDROP), ".png", True),
+        ((CAPTURE, BACKDROP), ".png", False),
         ((CAPTURE, RESTYLE_A_PART), ".png", False),
         ((CAPTURE, ENHANCE), ".png", False),
         ((CAPTURE, ENHANCE), ".jpg", False),

@@ -192,8 +192,8 @@ def _watermarked(image: ProductImage, kind: str, statement: Statement, mark: str
     lookup(WATERMARK, wanted, dict.fromkeys(("auto", "always")))
     if wanted == "auto" and kind == "PNG" and not statement.created and not _all_new(image):
         notes.append(
-            "No watermark: the product's pixels stay bit for bit what they were. "
-            f"A JPEG or WebP has one, and {WATERMARK}=always asks for it."
+            "No watermark: the product's pixels stay bit for bit those of the photo. "
+            f"{WATERMARK}=always puts one in all the same."
         )
         return image
     try:
@@ -205,8 +205,9 @@ def _watermarked(image: ProductImage, kind: str, statement: Statement, mark: str
 
 
 def _all_new(image: ProductImage) -> bool:
-    """Returns whether an edit of a photo made all of its pixels anew, so that none is promised to be what it was."""
-    return any(o.name == "restyle" and o.params.get("only") is None for o in image.history)
+    """Returns whether no pixel is promised to be what it was in the photo: a style or a network went over all of it."""
+    styled = any(o.name == "restyle" and o.params.get("only") is None for o in image.history)
+    return styled or any(o.name == "enhance" and o.origin == "learned" for o in image.history)
 
 
 def _packet(image: ProductImage, notes: list[str]) -> tuple[xmp.Packet, bool]:
