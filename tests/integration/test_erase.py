@@ -240,12 +240,12 @@ erase(words)
 @pytest.mark.parametrize(
     ("where", "calls"),
     [
-        ("task:mark_for_retraining", 0),
-        ("task:_remove_result", 2),
+        pytest.param("task:mark_for_retraining", 0, marks=pytest.mark.slow),
+        pytest.param("task:_remove_result", 2, marks=pytest.mark.slow),
         ("catalog:_carry_out", 1),
-        ("any:replace", 14),
+        pytest.param("any:replace", 14, marks=pytest.mark.slow),
         ("any:replace", 16),
-        ("task:forget", 0),
+        pytest.param("task:forget", 0, marks=pytest.mark.slow),
         ("task:write_json", 0),
     ],
 )

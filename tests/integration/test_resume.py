@@ -56,7 +56,7 @@ def wait_for_steps(process: subprocess.Popen, out: Path, steps: int) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ["vae", pytest.param("dcgan", marks=pytest.mark.slow)])
 def test_kill_9_and_resume_end_with_the_same_weights(
     model: str, catalog: Path, unbroken: dict[str, str], tmp_path: Path
 ) -> None:

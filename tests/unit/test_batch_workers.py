@@ -152,7 +152,9 @@ def start(*words: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, *(pytest.param(s, marks=pytest.mark.slow) for s in (signal.SIGINT, signal.SIGTERM))]
+)
 def test_stopped_half_way_the_same_command_finishes_the_rest(how: signal.Signals, log: Path, tmp_path: Path) -> None:
     shop, out = write_folder(tmp_path / "shop", {"hats": 40}), tmp_path / "out"
     process = start(shop, out, log)
