@@ -1,6 +1,6 @@
 """Trains the detector of `packshot repair --auto` from the shared photos; the same command goes on where it was.
 
-    python tools/train_defects.py recipes/repair/defects.toml DATA OUT [--set steps=1600]
+    python tools/train_defects.py recipes/repair/defects.toml DATA OUT [--set steps=1200]
 
 DATA holds clothing/metadata.csv, clothing/original/*.jpg and rgba/*.png. Photos of the contributors of the split
 "validation", and every sixth picture of rgba, are never read; those of every fourth contributor of the split "train"

@@ -181,6 +181,14 @@ def shoot(data: Path, count: int) -> Iterator[Case]:
         yield Case(name=f"{times}x", photo="", group=f"{times}x", given=nothing, more={"paths": paths})
 
 
+def shoot_killed(data: Path, count: int) -> Iterator[Case]:
+    """Many photos: those of all contributors, since nothing but time, memory and the journal is measured."""
+    paths = sorted((data / "clothing" / "original").glob("*.jpg"))[:count]
+    yield Case(
+        name=f"{count} photos", photo="", group="photos", given=np.zeros((1, 1, 3), np.uint8), more={"paths": paths}
+    )
+
+
 def style_of(name: str, *, keep_colours: bool) -> dict[str, Any]:
     return {"style": name, "weights": STYLES[name], "keep_colours": keep_colours}
 

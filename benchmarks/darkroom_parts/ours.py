@@ -96,12 +96,17 @@ def repair() -> Runner:
 
 def auto() -> Runner:
     from packshot.images.defects import find_defects
+    from packshot.models.defects.apply import load_defect_finder
+
+    network = load_defect_finder()
+    find = network or find_defects
 
     def run(case: Case) -> Any:
-        defects = find_defects(case.given)
+        defects = find(case.given)
         return np.where(defects.mask, 1, np.where(defects.unsure, 2, 0)).astype(np.uint8), {}
 
-    return Runner(run, f"packshot {packshot.__version__}")
+    with_ = f", network {network.checksum[:8]}" if network is not None else ""
+    return Runner(run, f"packshot {packshot.__version__}{with_}")
 
 
 def restyle() -> Runner:

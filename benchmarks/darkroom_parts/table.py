@@ -216,7 +216,7 @@ def _auto() -> Task:
             Figure(key="touched", title="clean touched", how="share", of=cases.CLEAN, digits=1),
         ),
         competitors=(
-            packshot("find_defects of packshot repair --auto", "auto"),
+            packshot("the detector of packshot repair --auto", "auto"),
             Competitor(name="median", what="difference from the median of 5 px", build=_peer("median_difference")),
         ),
     )
@@ -283,6 +283,39 @@ def _shoot() -> Task:
         competitors=(packshot("packshot shoot --channel google-merchant --size 1000", "shoot"),),
         alone=True,
     )
+
+
+def _shoot_killed() -> Task:
+    return Task(
+        name="shoot-killed",
+        title="photos for google-merchant at 1,000 px, two workers; killed -9 half-way, and started again",
+        goal=">= 20 photos a minute on two cores, memory flat, no photo lost, nothing done twice",
+        photos=500,
+        cases=cases.shoot_killed,
+        measure=measure.nothing,
+        figures=(
+            Figure(key="cpu_seconds", title="photos a CPU-minute", how="per_minute", of="photos", digits=1),
+            Figure(key="seconds", title="photos a minute here", how="per_minute", of="photos", digits=1),
+            Figure(key="load", title="load of the machine", of="photos", digits=1),
+            Figure(key="before_kill", title="done before the kill", how="share", digits=0),
+            *(Figure(key=k, title=k, how="share", digits=1) for k in ("twice", "lost", "done", "review", "failed")),
+            *(
+                Figure(
+                    key="tree_mib", title=f"MiB of all processes, quarter {i}", how="max", of=f"quarter {i}", digits=0
+                )
+                for i in (1, 2, 3, 4)
+            ),
+            Figure(key="worker_mib", title="largest worker, MiB", how="max", digits=0),
+        ),
+        competitors=(Competitor(name="packshot", what="packshot shoot --workers 2", build=_killed, peer=False),),
+        alone=True,
+    )
+
+
+def _killed(settings: Settings) -> Runner:
+    from benchmarks.darkroom_parts import killed
+
+    return killed.killed_shoot()
 
 
 def _tasks() -> Iterator[Task]:
@@ -352,6 +385,7 @@ def _tasks() -> Iterator[Task]:
     yield _auto()
     yield from _restyle()
     yield _shoot()
+    yield _shoot_killed()
 
 
 TASKS = {task.name: task for task in _tasks()}

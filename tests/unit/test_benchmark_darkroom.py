@@ -2,11 +2,13 @@
 
 import csv
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from benchmarks import darkroom, darkroom_table
-from benchmarks.darkroom_parts import cases, measure, sheets
+from benchmarks.darkroom_parts import cases, killed, measure, sheets
 from benchmarks.darkroom_parts.table import TASKS, Figure
 from PIL import Image
 
@@ -196,3 +198,31 @@ def test_what_is_not_installed_is_left_out_and_what_was_done_is_not_done_again(d
     assert "failed: ValueError: broken" in (tmp_path / "out" / "table.md").read_text()
     assert (tmp_path / "out" / "sheets" / "enhance-x2.png").is_file()
     assert not list((tmp_path / "out" / "work").glob("*.npy"))
+
+
+def journal(out: Path, *photos: str) -> None:
+    with (out / "packshot.jsonl").open("a") as f:
+        for photo in photos:
+            f.write(json.dumps({"photo": f"photos/{photo}.jpg", "picture": f"{photo}.png", "status": "done"}) + "\n")
+
+
+def test_a_killed_shoot_tells_what_was_done_twice_and_what_was_lost(tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / f"{name}.png").write_bytes(b"first")
+    journal(tmp_path, "a", "b")
+    noted, before = {killed.stem(row): row for row in killed.photos_of(tmp_path)}, killed.times(tmp_path)
+    journal(tmp_path, "c", "d", "b")
+    (tmp_path / "d.png").unlink()
+    os.utime(tmp_path / "a.png", ns=(1, 1))
+    paths = [tmp_path / f"{name}.jpg" for name in "abcde"]
+    case = cases.Case(name="5", photo="", group="photos", given=np.zeros((1, 1, 3), np.uint8), more={"paths": paths})
+    watch = killed.Watch(cpu={1: 3.0, 2: 2.0}, load=[1.0, 3.0])
+    rows = {r["photo"]: r for r in killed._photos(case, tmp_path, noted, before, 10.0, watch, killed.Watch())}
+    assert {p: (r["before_kill"], r["twice"], r["lost"]) for p, r in rows.items()} == {
+        "a": (1, 1, 0),  # Its file was written again.
+        "b": (1, 1, 0),  # It was noted again.
+        "c": (0, 0, 0),
+        "d": (0, 0, 1),  # Its file is gone.
+        "e": (0, 0, 1),  # Nobody knows of it.
+    }
+    assert rows["a"]["seconds"] == 2 and rows["a"]["cpu_seconds"] == 1 and rows["a"]["load"] == 2

@@ -21,6 +21,7 @@ from packshot.images.patches import fill_patches
 from packshot.images.picture import Metadata, Operation, ProductImage
 from packshot.images.regions import Region
 from packshot.images.resize import Pixels
+from packshot.models.defects.apply import DefectFinder, load_defect_finder
 from packshot.models.inpaint.apply import Inpainter, load_inpainter
 from packshot.release.receipt import MASKED, prove
 from packshot.tasks.edit import Edited
@@ -41,6 +42,7 @@ AROUND_DEFECT = 2.0
 MOST = 0.6
 """Above this share of the photo a person should look at the result."""
 LEAST_ATTESTATION = 10
+NOTHING = "Nothing to repair was found; the photo is as it was."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +131,7 @@ class Repair:
         self.request, self.find_marks = request, find_marks
         self.drawn = None if request.mask is None else decode(request.mask).pixels
         self.network: Inpainter | None = None if request.method == "patch" else load_inpainter()
+        self.finder: DefectFinder | None = load_defect_finder() if request.auto else None
         if request.method == "network" and self.network is None:
             raise PackshotError("The inpainter's weights are not installed; use --method patch.")
 
@@ -145,6 +148,7 @@ class Repair:
             "auto": request.auto,
             "attest": request.attest,
             "weights": None if self.network is None else self.network.checksum,
+            "detector": None if self.finder is None else self.finder.checksum,
             "grow": request.grow,
             "feather": request.feather,
             "show_mask": request.show_mask,
@@ -208,14 +212,14 @@ class Repair:
             margin = max(2, round(AROUND_MARK * mark.height))
             rows = slice(max(0, mark.y - margin), mark.y + mark.height + margin)
             mask[rows, max(0, mark.x - margin) : mark.x + mark.width + margin] = True
-        defects = find_defects(image.pixels) if request.auto else None
+        defects = (self.finder or find_defects)(image.pixels) if request.auto else None
         if defects is not None:
             mask |= grow(defects.mask, AROUND_DEFECT * max(1.0, min(size) / 500))
         return _Asked(mask, defects, marks)
 
     def _unchanged(self, image: ProductImage, asked: _Asked, review: str | None) -> Edited:
         if self.request.auto or self.request.marks:
-            note = "Nothing to repair was found; the photo is as it was."
+            note = NOTHING
         else:
             note = "The mask covers nothing; the photo is as it was."
         empty = np.zeros((image.height, image.width), np.bool_)

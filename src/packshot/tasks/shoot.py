@@ -26,7 +26,7 @@ from packshot.tasks.cutout import Cutout, CutoutRequest
 from packshot.tasks.edit import Edit, Edited
 from packshot.tasks.enhance import LARGEST_STEP, Enhance, EnhanceRequest
 from packshot.tasks.notice import NoticeRequest, PlaceNotice
-from packshot.tasks.repair import MOST, Repair, RepairRequest
+from packshot.tasks.repair import MOST, NOTHING, Repair, RepairRequest
 from packshot.tasks.within import Within
 
 ENOUGH = 1.05
@@ -125,6 +125,7 @@ class Mend:
     def __call__(self, image: ProductImage) -> Edited:
         """Repairs one photo."""
         done = self.repair(image)
+        done = replace(done, notes=tuple(note for note in done.notes if note != NOTHING))  # As most photos are.
         if done.review is None or done.figures["share"] > MOST:
             return done
         return replace(done, review=None, notes=(*done.notes, done.review))

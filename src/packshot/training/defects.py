@@ -5,8 +5,9 @@ Half of the damage is that of images/damage.py, half is drawn here with more var
 fibres, broken scratches, rings. Many samples have no damage at all: what the network has to leave alone.
 
 Letters: S side of a sample; K kinds of damage; x the picture, y its damage, w which pixels count; p the network's
-probability. The loss is, for each kind, the mean of the cross-entropy, damage counting more than the rest, and a share
-of 1 - Dice (Milletari et al. 2016, arXiv:1606.04797).
+probability. The loss is, for each kind, the mean cross-entropy of damaged pixels and that of all others, each a mean of
+its own: one over all pixels leaves specks and lines unlearned, since one pixel in a thousand is theirs. With it goes,
+for the kinds that a batch holds, a share of 1 - Dice (Milletari et al. 2016, arXiv:1606.04797).
 """
 
 import io
@@ -54,13 +55,15 @@ class DefectTraining:
         steps: length of the run.
         batch_size: samples a step.
         side: of a sample in pixels, a multiple of 8.
-        shorter: least and greatest length of the shorter side that photos are brought to.
+        shorter: least and greatest length of the shorter side that photos are brought to, and of the square parts of
+            them that are damaged.
         undamaged: share of samples without damage.
         often: how often each kind is drawn.
         wide: share of the damaged samples whose damage is drawn here, not as images/damage.py does.
         jpeg: share of samples that are saved as JPEG after the damage.
         lr: highest learning rate; it falls along half a cosine to a hundredth.
-        damage_weight: how much more a damaged pixel counts in the cross-entropy, for each kind.
+        few: damaged pixels that a batch counts as holding, for each kind, where it holds fewer.
+        rest_weight: of the mean over pixels without damage, against the mean over those with.
         dice_weight: of 1 - Dice.
         ema_halflife_kimg: of the average of the weights that is kept, in thousands of samples.
         bfloat16: whether the network's operations run in bfloat16 while it trains.
@@ -69,16 +72,17 @@ class DefectTraining:
     about: str = ""
     net: DefectConfig = field(default_factory=DefectConfig)
     seed: int = 0
-    steps: int = 1600
-    batch_size: int = 6
+    steps: int = 1200
+    batch_size: int = 4
     side: int = 224
-    shorter: tuple[int, ...] = (320, 600)
+    shorter: tuple[int, ...] = (320, 480)
     undamaged: float = 0.35
     often: tuple[float, ...] = (2.0, 2.0, 2.0, 1.0, 1.0)
     wide: float = 0.5
     jpeg: float = 0.3
     lr: float = 3e-3
-    damage_weight: tuple[float, ...] = (4.0, 4.0, 2.0, 2.0, 2.0)
+    few: float = 200.0
+    rest_weight: float = 10.0
     dice_weight: float = 1.0
     ema_halflife_kimg: float = 1.5
     bfloat16: bool = True
@@ -136,17 +140,22 @@ class Samples:
         return np.ascontiguousarray(x), np.ascontiguousarray(y), np.ascontiguousarray(w)
 
     def _photo(self, rng: np.random.Generator) -> Pixels:
-        """Returns a photo, half of them at their own size, of at least S pixels a side."""
+        """Returns a square part of a photo, half of them at their own size, of at least S pixels a side.
+
+        Damage is drawn onto it, so its side decides how large that is.
+        """
         photo = self.photos[int(rng.integers(len(self.photos)))]
         photo = flatten(photo, tuple(int(v) for v in rng.integers(0, 256, 3)))
-        height, width = photo.shape[:2]
-        own = rng.random() < 0.5 and min(height, width) <= self.config.shorter[1]
-        factor = 1.0 if own else rng.uniform(*self.config.shorter) / min(height, width)
-        factor = max(factor, self.config.side / min(height, width))
-        if factor == 1:
-            return photo
-        size = (round(width * factor), round(height * factor))
-        return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC))
+        least, most = (max(self.config.side, n) for n in self.config.shorter)
+        shorter = min(photo.shape[:2])
+        factor = 1.0 if rng.random() < 0.5 and least <= shorter <= 1.3 * most else rng.uniform(least, most) / shorter
+        wanted = min(int(rng.integers(least, most + 1)), round(shorter * factor))
+        cut = min(round(wanted / factor), shorter)
+        top, left = (int(rng.integers(n - cut + 1)) for n in photo.shape[:2])
+        part = photo[top : top + cut, left : left + cut]
+        if cut == wanted:
+            return part
+        return np.asarray(Image.fromarray(part).resize((wanted, wanted), Image.Resampling.BICUBIC))
 
     def _corner(self, truth: Mask, rng: np.random.Generator) -> tuple[int, int]:
         """Returns where a sample begins: mostly so that some of the damage lies within."""
@@ -332,7 +341,9 @@ def _jpeg(pixels: Pixels, quality: int) -> Pixels:
 
 
 def compute_loss(logits: Tensor, y: Tensor, w: Tensor, config: DefectTraining) -> dict[str, Tensor]:
-    """Returns the terms of the loss, scalars: the cross-entropy, the sum over kinds, and 1 - Dice, the mean of kinds.
+    """Returns the terms of the loss, scalars: the cross-entropies of damage and of the rest, and 1 - Dice.
+
+    The first two are sums over the kinds, the last a mean over those that there are.
 
     Args:
         logits: float32 [n, K, S, S].
@@ -340,11 +351,18 @@ def compute_loss(logits: Tensor, y: Tensor, w: Tensor, config: DefectTraining) -
         w: which pixels count, [n, 1, S, S] of 0 and 1.
         config: its weights.
     """
-    more = torch.tensor(config.damage_weight, device=y.device).view(1, -1, 1, 1)
-    entropy = F.binary_cross_entropy_with_logits(logits, y, weight=w, pos_weight=more, reduction="none")
     p, y = torch.sigmoid(logits) * w, y * w
-    dice = (2 * (p * y).sum((0, 2, 3)) + 1) / (p.sum((0, 2, 3)) + y.sum((0, 2, 3)) + 1)
-    return {"entropy": entropy.mean((0, 2, 3)).sum(), "dice": (1 - dice).mean()}
+    entropy = F.binary_cross_entropy_with_logits(logits, y, weight=w, reduction="none")
+    damaged, rest = y.sum((0, 2, 3)), (1 - y).sum((0, 2, 3))
+    missed = (entropy * y).sum((0, 2, 3)) / damaged.clamp(min=config.few)
+    invented = (entropy * (1 - y)).sum((0, 2, 3)) / rest.clamp(min=1)
+    dice = (2 * (p * y).sum((0, 2, 3)) + 1) / (p.sum((0, 2, 3)) + damaged + 1)
+    held = (damaged > 0).float()
+    return {
+        "missed": missed.sum(),
+        "invented": invented.sum(),
+        "dice": ((1 - dice) * held).sum() / held.sum().clamp(min=1),
+    }
 
 
 def train_defects(
@@ -373,7 +391,8 @@ def train_defects(
             logits = net(x)
         terms = compute_loss(logits.float(), y, w, config)
         optimizer.zero_grad()
-        (terms["entropy"] + config.dice_weight * terms["dice"]).backward()
+        loss = terms["missed"] + config.rest_weight * terms["invented"] + config.dice_weight * terms["dice"]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         return {name: float(term.detach()) for name, term in terms.items()}
