@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks import generators, ingest, train_step
+from benchmarks import generators, ingest, taste, train_step
 
 CATALOG, OUT = "demo/catalog", "demo/benchmark"
 GENERATORS = ["vae", "latent", "vae-gan", "dcgan", "gan-reference"]
@@ -12,5 +12,6 @@ ingest.main()
 if Path(CATALOG, "catalog.json").exists():
     # The quick round; docs/benchmarks.md has the command of the full one, with the peers.
     generators.main(["--catalog", CATALOG, "--out", OUT, "--plot", OUT, "--budget", "60", "--only", *GENERATORS])
+    taste.main(["--catalog", CATALOG, "--users", "500", "--products", "300", "--no-speed"])
 else:
     print(f"generators: there is no {CATALOG} to train on; make it with: make demo")

@@ -21,6 +21,7 @@ from packshot.cli import (
     enhance,
     erase,
     evaluate,
+    events,
     explain,
     export,
     extend,
@@ -88,6 +89,8 @@ cli.add_command(restyle.restyle)
 cli.add_command(anonymise.anonymise)
 cli.add_command(shoot.shoot)
 cli.add_command(check.check)
+cli.add_command(events.events)
+cli.add_command(events.rank)
 cli.add_command(verify.verify)
 cli.add_command(survive.survive)
 cli.add_command(audit.audit)

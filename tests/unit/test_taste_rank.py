@@ -1,0 +1,214 @@
+"""`packshot events` and `packshot rank`, from a file of events to a list, a report, and a shopper who is forgotten."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from packshot.catalog import open_catalog
+from packshot.catalog.dataset import Catalog
+from packshot.cli.events import events, rank
+from packshot.core.errors import PackshotError, UsageError
+from packshot.tasks.rank import TasteRequest, evaluate_taste, fit_taste
+from packshot.tasks.rank import rank as rank_for
+from packshot.taste.fit import fit_preference
+from packshot.taste.forget import forget_user
+from packshot.taste.keys import pseudonym, read_key
+from packshot.taste.products import product_features, read_products
+from packshot.taste.store import open_store
+from tests.shoppers import CATEGORIES, fast_default, write_shop
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fast() -> Iterator[None]:
+    with fast_default():
+        yield
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    return write_shop(tmp_path_factory.mktemp("shop"), products=40)
+
+
+@pytest.fixture(scope="module")
+def log(shop: Catalog, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shoppers who each like one category; the last ten products of the catalogue have no event."""
+    rng = np.random.default_rng(0)
+    products = read_products(shop).rows[:30]
+    path = tmp_path_factory.mktemp("log") / "events.csv"
+    lines = ["user,product,kind,time"]
+    for u in range(60):
+        own = [p for p in products if p.category == CATEGORIES[u % 3]]
+        for i in rng.permutation(len(own))[:7]:
+            lines.append(
+                f"{u % 3}-{u:02d},{own[i].name},view,2024-05-{rng.integers(1, 28):02d}T10:{rng.integers(60):02d}"
+            )
+    lines += ["returner,sku-01,return,2024-05-03", "stranger,sku-01,view,2024-05-03"]
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture
+def store(shop: Catalog, log: Path, tmp_path: Path) -> Path:
+    out = tmp_path / "store"
+    said = tmp_path / "said.csv"
+    said.write_text("user,consent\nstranger,personalise\n")
+    run(
+        events,
+        "ingest",
+        log,
+        "--catalog",
+        shop.path,
+        "--out",
+        out,
+        "--consent",
+        "rank",
+        "--consent-file",
+        said,
+        "--quiet",
+    )
+    return out
+
+
+def run(command: object, *words: object) -> str:
+    result = CliRunner().invoke(command, [str(w) for w in words], catch_exceptions=False)  # type: ignore[arg-type]
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_shopper_gets_the_own_category(shop: Catalog, store: Path) -> None:
+    text = run(rank, "--events", store, "--catalog", shop.path, "--user", "0-00", "--n", "5", "--json")
+    result = json.loads(text)
+    assert [r["category"] for r in result["ranked"]].count("tall") >= 4
+    touched = {e.product for e in open_store(store).history(pseudonym(read_key(), "0-00"))}
+    assert len(touched) == 7 and not touched & {r["product"] for r in result["ranked"]}
+    cold = [
+        r
+        for r in json.loads(
+            run(rank, "--events", store, "--catalog", shop.path, "--user", "0-00", "--n", "40", "--json")
+        )["ranked"]
+        if not r["events"]
+    ]
+    assert len(cold) == 10
+    # Of what nobody has touched, the shopper's own category stands first.
+    own = [r["category"] == "tall" for r in cold]
+    assert any(own) and np.mean(np.flatnonzero(own)) < np.mean(np.flatnonzero(np.logical_not(own)))
+    assert "by its looks alone" in run(rank, "--events", store, "--catalog", shop.path, "--user", "0-00", "--n", "40")
+
+
+def test_the_model_is_fitted_once_and_goes_with_the_shopper(shop: Catalog, store: Path) -> None:
+    request = TasteRequest(events=store, catalog=shop.path, model="als")
+    fitted = fit_taste(request)
+    stamp = (fitted.folder / "model.safetensors").stat().st_mtime_ns
+    assert (fit_taste(request).folder / "model.safetensors").stat().st_mtime_ns == stamp
+    assert (
+        fit_taste(TasteRequest(events=store, catalog=shop.path, model="als", half_life_days=9)).folder != fitted.folder
+    )
+    name = pseudonym(read_key(), "1-01")
+    assert name.encode() in (fitted.folder / "model.json").read_bytes()
+    result = json.loads(run(events, "forget", store, "--user", "1-01", "--yes", "--json"))
+    assert result["events"] == 7 and result["derived"] == 8 and result["found"] == []
+    assert not store.joinpath("derived").exists()
+    with pytest.raises(UsageError, match="knows no such shopper"):
+        rank_for(request, "1-01")
+    assert name not in fit_taste(request).preference.users
+
+
+def test_one_who_is_forgotten_while_a_model_is_fitted_does_not_come_back(
+    shop: Catalog, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = pseudonym(read_key(), "2-02")
+
+    def slow(*given: object, **settings: object) -> object:
+        forget_user(store, name)
+        return fit_preference(*given, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("packshot.tasks.rank.fit_preference", slow)
+    with pytest.raises(PackshotError, match="changed while the model was fitted"):
+        fit_taste(TasteRequest(events=store, catalog=shop.path, model="popularity"))
+    assert not any(name.encode() in p.read_bytes() for p in store.rglob("*") if p.is_file())
+
+
+def test_who_is_not_ranked_for(shop: Catalog, store: Path) -> None:
+    request = TasteRequest(events=store, catalog=shop.path, model="popularity")
+    result = rank_for(request, "returner", 3)
+    assert "positive about nothing yet" in result.notes[0] and len(result.ranked) == 3
+    assert "sku-01" not in [r.product for r in result.ranked]
+    with pytest.raises(UsageError, match="did not consent to 'rank'"):
+        rank_for(request, "stranger")
+    with pytest.raises(UsageError, match="knows no such shopper"):
+        rank_for(request, "nobody")
+    with pytest.raises(UsageError, match="--n is 0"):
+        rank_for(request, "returner", 0)
+    with pytest.raises(UsageError, match="Unknown model of taste 'als2'"):
+        rank_for(TasteRequest(events=store, catalog=shop.path, model="als2"), "returner")
+    assert rank_for(TasteRequest(events=store, catalog=shop.path, model="als"), "returner", 3).notes
+
+
+def test_the_report_of_real_events(shop: Catalog, store: Path) -> None:
+    report = evaluate_taste(
+        TasteRequest(events=store, catalog=shop.path), models=("popularity", "als", "vbpr", "hybrid")
+    )
+    auc = {name: figures[0]["value"] for name, figures in report.models.items()}
+    assert auc["hybrid"] > 0.6 and abs(auc["random"] - 0.5) < 0.15 and report.products == 30
+    assert report.gain is not None and report.gain[0]["name"] == "auc_gain_hybrid_over_vbpr"
+    text = run(rank, "--events", store, "--catalog", shop.path, "--evaluate", "--quiet")
+    assert all(name in text for name in ("random", "dvbpr", "cold AUC", "auc_gain_hybrid_over_vbpr"))
+
+
+def test_show_says_what_an_analyst_has_to_know(shop: Catalog, store: Path, tmp_path: Path) -> None:
+    shown = json.loads(run(events, "show", store, "--json"))
+    assert shown["summary"]["events"] == 422 and shown["summary"]["consent"] == {"rank": 61, "personalise": 1}
+    log = tmp_path / "one.csv"
+    lines = [f"u{i},sku-0{0 if i % 10 else 1},view,2024-05-01" for i in range(100)]
+    log.write_text("user,product,kind,time\n" + "\n".join(lines))
+    out = tmp_path / "other"
+    text = run(events, "ingest", log, "--catalog", shop.path, "--out", out, "--quiet")
+    assert "100 are of shoppers without consent" in text
+    assert "The last ingest left out 100 events" in run(events, "show", out)
+    run(events, "ingest", log, "--catalog", shop.path, "--out", out, "--consent", "rank", "--quiet")
+    assert "90% of all events are of one product, sku-00" in run(events, "show", out)
+
+
+def test_a_catalogue_without_pictures(shop: Catalog, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No photo of it may be learned from: the default goes by events alone, and a model of pictures says why not."""
+    monkeypatch.setattr("packshot.tasks.rank.product_features", lambda *_, **__: None)
+    result = rank_for(TasteRequest(events=store, catalog=shop.path), "0-00", 5)
+    assert [r.category for r in result.ranked].count("tall") >= 2
+    with pytest.raises(UsageError, match="ranks by pictures, and the catalogue has none"):
+        rank_for(TasteRequest(events=store, catalog=shop.path, model="vbpr"), "0-00")
+
+
+def test_features_are_means_of_photos_that_may_be_learned_from(shop: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    products = read_products(shop)
+    mean = lambda packed: packed.images.reshape(len(packed.images), -1).mean(1, keepdims=True).astype(np.float32)  # noqa: E731
+    whole = product_features(shop, products, mean, "mean")
+    assert whole is not None and whole.pictured.all() and whole.rows.shape == (40, 1)
+    by_photo = {}
+    for split in ("train", "test"):
+        packed = shop.packed(split, 48, 3)
+        by_photo |= dict(zip(packed.photo_ids, mean(packed)[:, 0].tolist(), strict=True))
+    two = products.rows[products.number["sku-00"]].photos
+    assert whole.rows[products.number["sku-00"], 0] == pytest.approx(np.mean([by_photo[p] for p in two]))
+    opted = open_catalog(shop.path)
+    out = dict.fromkeys(products.rows[3].photos, "opted out")
+    monkeypatch.setattr(type(opted.rights), "out", property(lambda self: out), raising=False)
+    less = product_features(opted, products, mean, "mean")
+    assert less is not None and not less.pictured[3] and less.pictured.sum() == 39
+    assert less.rows[3, 0] == pytest.approx(less.rows[less.pictured, 0].mean())
+
+
+def test_words_that_are_wrong(shop: Catalog, store: Path, log: Path) -> None:
+    for command, words, message in (
+        (rank, ["--events", store, "--catalog", shop.path], "Say whom to rank for"),
+        (rank, ["--events", store, "--catalog", shop.path, "--user", "x", "--weight", "cart"], "--weight wants"),
+        (events, ["ingest", log, "--catalog", shop.path, "--out", store, "--column", "user"], "--column wants"),
+        (events, ["forget", store, "--user", "x"], "add --yes"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            CliRunner().invoke(command, [str(w) for w in words], catch_exceptions=False)  # type: ignore[arg-type]
+    with pytest.raises(PackshotError, match=r"No shopper in .* both consented to 'personalise'"):
+        fit_taste(TasteRequest(events=store, catalog=shop.path, use="personalise", at=0))
