@@ -90,7 +90,9 @@ def test_readme_road_runs(source: Path, tmp_path: Path, monkeypatch: pytest.Monk
     shutil.copytree(source, "data/fashion-mnist")
     for name, colour in (("hats", (150, 30, 40)), ("bags", (30, 60, 120))):
         write_photo(Path("photos") / name / "one.jpg", colour)
-    Path("events.csv").write_text("user,product,kind,time\nu,hats/one,view,2026-11-01\nu,bags/one,purchase,2026-11-02\n")
+    Path("events.csv").write_text(
+        "user,product,kind,time\nu,hats/one,view,2026-11-01\nu,bags/one,purchase,2026-11-02\n"
+    )
     small = {"150s": "1kimg", "300s": "1.2kimg", "5000": "60"}
     text = (ROOT / "README.md").read_text()
     for line in commands(text):

@@ -26,6 +26,7 @@ from packshot.cli import (
     export,
     extend,
     generate,
+    personalise,
     repair,
     restyle,
     rights,
@@ -91,6 +92,7 @@ cli.add_command(shoot.shoot)
 cli.add_command(check.check)
 cli.add_command(events.events)
 cli.add_command(events.rank)
+cli.add_command(personalise.personalise)
 cli.add_command(verify.verify)
 cli.add_command(survive.survive)
 cli.add_command(audit.audit)

@@ -1,0 +1,315 @@
+"""Pictures made by taste, reasons, quiz, re-ranking and exposure, against closed forms and known tastes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+
+from packshot.core.errors import UsageError
+from packshot.models.features.net import FeatureNet
+from packshot.models.ranges import to_model
+from packshot.models.spec import PictureSpec
+from packshot.sampling.generator import TrainedGenerator
+from packshot.taste.fairness import compare_tradeoffs, diversity, measure_exposure, rerank, unit_rows
+from packshot.taste.history import Solver
+from packshot.taste.interactions import Interactions
+from packshot.taste.making import Maker, MakeSettings, fit_pictures
+from packshot.taste.pictures import PictureMap
+from packshot.taste.preference import Preference
+from packshot.taste.quiz import Quiz, open_quiz
+from packshot.taste.redesign import RedesignSettings, redesign
+from packshot.taste.why import Counterfactual, Shelf
+
+SIDE, Z = 16, 4
+
+
+class Squares(nn.Module):
+    """A square on black: its brightness is the first number of the noise; category 1 is wide."""
+
+    z_dim = Z
+
+    def __init__(self, smooth: bool = True) -> None:
+        super().__init__()
+        self.anchor = nn.Parameter(torch.zeros(1))
+        self.smooth = smooth
+
+    def forward(self, z: Tensor, label: Tensor) -> Tensor:
+        shape = torch.zeros(len(z), 1, SIDE, SIDE)
+        shape[:, :, 4:12, 6:10] = 1
+        shape[label == 1, :, 6:10, 2:14] = 1
+        light = torch.sigmoid(z[:, 0] if self.smooth else z[:, 0].detach())[:, None, None, None]
+        return shape * (2 * light) - 1
+
+
+def generator(smooth: bool = True) -> TrainedGenerator:
+    spec = PictureSpec(size=SIDE, channels=1, categories=2)
+    network = Squares(smooth).eval().requires_grad_(False)
+    return TrainedGenerator(network, "squares", spec, ("tall", "wide"), 0)
+
+
+class Cells(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.nn.functional.adaptive_avg_pool2d(x[:, :1], 4).flatten(1)
+
+
+def prepare(images: Tensor) -> Tensor:
+    x = torch.nn.functional.interpolate(to_model(images), size=64, mode="bilinear", antialias=True)
+    return x.expand(-1, 3, -1, -1)
+
+
+NET = FeatureNet(
+    name="cells",
+    distance="fd",
+    dim=16,
+    input_size=64,
+    input_range=(-1.0, 1.0),
+    protocol="cells",
+    licence="CC0-1.0",
+    source="the tests",
+    prepare=prepare,
+    module=Cells().eval(),
+)
+
+
+def catalogue() -> tuple[np.ndarray, np.ndarray]:
+    """Pictures of 40 products, tall and wide, of every brightness, and their features."""
+    made = generator()
+    eps = torch.zeros(40, Z)
+    eps[:, 0] = torch.linspace(-2, 2, 40)
+    pixels = made.pictures(eps, [i % 2 for i in range(40)])
+    return pixels, NET.features(pixels).astype(np.float32)
+
+
+def likes(features: np.ndarray, direction: np.ndarray) -> Preference:
+    """A model with one number: how much of a direction of the features a picture shows."""
+    pictures = PictureMap(features=16, kept=16, profile=1, visual=1, hidden=0)
+    pictures.mean.copy_(torch.from_numpy(features.mean(0)))
+    pictures.directions.copy_(torch.eye(16))
+    with torch.no_grad():
+        pictures.linear.weight.zero_()
+        pictures.linear.weight[0] = torch.from_numpy(direction.astype(np.float32))
+    pictures.eval().requires_grad_(False)
+    factors, bias = pictures.embed(features)
+    solver = Solver(items=len(features), profile=1, decay=1.0, confidence=20.0)
+    solver.factors.copy_(torch.from_numpy(factors))
+    n = len(features)
+    names = [f"p{i}" for i in range(n)]
+    return Preference(
+        "one", ["u"], names, np.ones((1, 1), np.float32), factors, bias, np.ones(n, bool), {}, pictures, solver
+    )
+
+
+def maker(settings: MakeSettings, *, smooth: bool = True, sign: float = 1.0, categories: tuple[str, ...] = ()) -> Maker:
+    _, features = catalogue()
+    bright = sign * np.ones(16) / 16
+    return Maker(
+        generator(smooth), likes(features, bright), NET, features, side=SIDE, channels=1, categories=categories,
+        settings=settings,
+    )  # fmt: skip
+
+
+def test_the_best_samples_are_chosen_and_gradients_make_them_better() -> None:
+    plain = maker(MakeSettings(n=3, samples=40, steps=0, diversity=0.0))
+    [chosen] = plain.make(np.ones((1, 1), np.float32))
+    inside = np.flatnonzero(plain.pool.distance <= plain.pool.limit)
+    light = plain.pool.pixels[inside].reshape(len(inside), -1).mean(1)
+    best = inside[np.argsort(-light, kind="stable")[:3]]
+    assert sorted(chosen.sample[:3].tolist()) == sorted(best.tolist())
+    assert not chosen.moved.any() and (np.diff(chosen.scores[:3]) <= 0).all()
+    [moved] = maker(MakeSettings(n=3, samples=40, steps=15, diversity=0.0)).make(np.ones((1, 1), np.float32))
+    assert moved.moved[:3].any() and moved.scores[:3].mean() > chosen.scores[:3].mean()
+    assert (moved.distance[:3] <= 1).all()
+
+
+def test_moving_never_makes_it_worse_and_is_left_out_where_no_gradient_flows() -> None:
+    settings = MakeSettings(n=2, samples=20, steps=3)
+    for smooth in (True, False):
+        made = maker(settings, smooth=smooth)
+        [after] = made.make(np.ones((1, 1), np.float32))
+        before = made.score(np.ones(1, np.float32), made.pool.features[after.sample])
+        assert (after.scores >= before - 1e-5).all()
+        assert smooth or not after.moved.any()
+
+
+def test_a_batch_of_shoppers_gets_what_each_gets_alone() -> None:
+    made = maker(MakeSettings(n=2, samples=20, steps=4))
+    profiles = np.array([[1.0], [-1.0]], np.float32)
+    both = made.make(profiles)
+    for profile, one in zip(profiles, both, strict=True):
+        [alone] = made.make(profile[None])
+        assert np.array_equal(alone.sample, one.sample) and np.abs(alone.scores - one.scores).max() < 1e-4
+    assert both[0].pixels[:2].mean() > both[1].pixels[:2].mean() + 20
+
+
+def test_the_features_with_gradients_are_those_of_the_pictures() -> None:
+    made = maker(MakeSettings(n=1, samples=6))
+    labels = torch.from_numpy(made.pool.labels)
+    seen = made.see_tensor(made.generator.render(made.pool.eps, labels)).numpy()
+    assert np.abs(seen - made.pool.features).max() < 0.01  # Half a grey level in 127.
+
+
+def test_a_category_can_be_asked_for_and_settings_have_ranges() -> None:
+    made = maker(MakeSettings(n=2, samples=10), categories=("wide",))
+    assert set(made.make(np.ones((1, 1), np.float32))[0].labels.tolist()) == {1}
+    with pytest.raises(UsageError, match="wide"):
+        maker(MakeSettings(), categories=("wied",))
+    with pytest.raises(UsageError, match="1 to 64"):
+        MakeSettings(n=0)
+    with pytest.raises(UsageError, match="samples"):
+        MakeSettings(n=4, samples=3)
+
+
+def test_pictures_are_fitted_to_the_catalogue() -> None:
+    pixels = np.full((2, 8, 8, 3), 200, np.uint8)
+    out = fit_pictures(pixels, 20, 1, 2)
+    assert out.shape == (2, 20, 20, 1) and (out[:, 2:18, 2:18] == 200).all() and out[:, :2].max() == 0
+    assert fit_pictures(pixels, 8, 3) is not pixels and np.array_equal(fit_pictures(pixels, 8, 3), pixels)
+
+
+def test_what_is_taken_away_changes_list_and_pictures() -> None:
+    _, features = catalogue()
+    made = maker(MakeSettings(n=2, samples=20, steps=0))
+    bright, dark = [39, 38, 37], [0]
+    weights = csr_matrix(
+        (np.array([5.0, 5.0, 5.0, 1.0], np.float32), ([0] * 4, bright + dark)), shape=(1, len(features))
+    )
+    asked = Counterfactual(made.preference, weights, made, places=5)
+    first = made.make(asked.profile[None])[0]
+    kinds = ["tall" if i % 2 == 0 else "wide" for i in range(40)]
+    without = asked.without("the bright", np.array(bright), first, 2, again=True)
+    assert without.items == 3 and without.weight == 15 and without.effect > 0 and without.lost >= 4
+    assert not set(without.ranked.tolist()) & {*bright, *dark}
+    assert without.made is not None and without.made.pixels[:2].mean() < first.pixels[:2].mean()
+    items = asked.items(made.preference.items, first, 2)
+    assert {d.name for d in items} == {"p39", "p38", "p37", "p0"} and items[-1].name == "p0"
+    assert asked.categories(kinds, first, 2)[0].name == "wide"  # 39 and 37.
+
+
+def test_a_redesign_is_the_smallest_change_that_is_liked_as_much_more_as_asked() -> None:
+    made = maker(MakeSettings(n=1, samples=4))
+    eps, profile = torch.tensor([-1.0, 0.3, 0.2, 0.1]), np.ones(1, np.float32)
+    little = redesign(made, eps, 0, profile, RedesignSettings(gain=0.3))
+    much = redesign(made, eps, 0, profile, RedesignSettings(gain=0.8))
+    for one, gain in ((little, 0.3), (much, 0.8)):
+        assert one.reached and gain <= one.scores[1] - one.scores[0] < gain + 0.3
+    assert 0 < little.change < much.change and little.steps < much.steps
+    assert np.array_equal(little.before, made.generator.pictures(eps[None], [0])[0])
+    liked = redesign(made, torch.tensor([6.0, 0, 0, 0]), 0, profile, RedesignSettings(gain=3.0))
+    assert not liked.reached and liked.scores[1] >= liked.scores[0]  # It is as bright as can be.
+    with pytest.raises(UsageError, match="gain"):
+        RedesignSettings(gain=0)
+
+
+def test_words_and_nearest_products() -> None:
+    pixels, features = catalogue()
+    kinds = ["tall" if i % 2 == 0 else "wide" for i in range(40)]
+    shelf = Shelf(pixels, np.ones(40, bool), kinds, features)
+    dark, bright = shelf.differences(pixels[[2, 38]], ["tall", "Tall"])
+    assert "darker" in dark and "brighter" in bright and "darker" not in bright
+    assert not {"longer", "wider"} & {*dark, *bright}  # All of their category are as long.
+    [across] = shelf.differences(pixels[[39]], ["no such"])
+    assert "wider" in across
+    near = shelf.nearest(features[[7]], n=3)[0]
+    assert near[0] == (7, 1.0) and near[0][1] >= near[1][1] >= near[2][1]
+    hidden = replace(shelf, pictured=np.arange(40) != 7)
+    assert hidden.nearest(features[[7]], n=1)[0][0][0] != 7
+
+
+@given(st.integers(0, 10_000), st.integers(1, 12))
+def test_reranking_follows_its_definition(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores, looks = rng.normal(size=12).astype(np.float32), unit_rows(rng.normal(size=(12, 5)).astype(np.float32))
+    assert rerank(scores, looks, n, 0.0).tolist() == np.argsort(-scores, kind="stable")[:n].tolist()
+    chosen = rerank(scores, looks, n, 0.6).tolist()
+    assert len(set(chosen)) == n
+    relevance = (scores - scores.mean()) / scores.std()
+    for k in range(1, n):
+        value = [
+            0.4 * relevance[i] - 0.6 * max(0, *(float(looks[i] @ looks[j]) for j in chosen[:k]))
+            for i in range(12)
+            if i not in chosen[:k]
+        ]
+        own = 0.4 * relevance[chosen[k]] - 0.6 * max(0, *(float(looks[chosen[k]] @ looks[j]) for j in chosen[:k]))
+        assert own == pytest.approx(max(value), abs=1e-5)
+    pairs = [1 - float(looks[i] @ looks[j]) for a, i in enumerate(chosen) for j in chosen[a + 1 :]]
+    got = diversity(looks[chosen])
+    assert (got is None and n == 1) or got == pytest.approx(np.mean(pairs), abs=1e-5)
+
+
+def test_exposure_adds_up_and_finds_who_is_hidden() -> None:
+    categories = ["a"] * 6 + ["b"] * 3 + [None]
+    prices = [1.0, 2, 3, 4, 5, 6, 7, 8, None, None]
+    events = np.array([0, 0, 1, 2, 3, 4, 5, 6, 7, 8])
+    found = measure_exposure([np.array([0, 1]), np.array([1, 2])], categories, prices, events)
+    for by in ("category", "price", "popularity"):
+        part = [e for e in found if e.by == by]
+        assert sum(e.products for e in part) == pytest.approx(1, abs=1e-3)
+        assert sum(e.exposure for e in part) == pytest.approx(1, abs=1e-3)
+    get = {(e.by, e.group): e for e in found}
+    assert get["category", "a"].lift == pytest.approx(1 / 0.6, abs=1e-3) and get["category", "b"].exposure == 0
+    first, second = 1.0, 1 / np.log2(3)
+    assert get["popularity", "none"].exposure == pytest.approx((first + second + first) / (2 * (first + second)), 1e-3)
+    assert get["price", "none"].products == pytest.approx(0.2) and get["price", "low"].exposure == 1
+    with pytest.raises(UsageError, match="0 to 1"):
+        rerank(np.zeros(3, np.float32), np.eye(3, dtype=np.float32), 2, 1.5)
+
+
+def test_a_larger_tradeoff_is_less_liked_and_more_varied() -> None:
+    rng = np.random.default_rng(3)
+    products, users = 30, 8
+    matrix = csr_matrix((rng.random((users, products)) < 0.2).astype(np.float32))
+    names = [f"u{i}" for i in range(users)], [f"p{i}" for i in range(products)]
+    factors, profiles = (rng.normal(size=(n, 4)).astype(np.float32) for n in (products, users))
+    model = Preference("m", *names, profiles, factors, np.zeros(products, np.float32), np.ones(products, bool))
+    histories = Interactions(*names, matrix, np.zeros(users, np.int32))
+    looks = unit_rows(factors)
+    kinds, prices = ["a"] * 15 + ["b"] * 15, [1.0] * products
+    rows = compare_tradeoffs(model, histories, looks, kinds, prices, places=6, tradeoffs=(0.0, 0.4, 0.9))
+    assert [r.liked for r in rows] == sorted((r.liked for r in rows), reverse=True) and rows[0].liked > rows[2].liked
+    assert rows[0].diversity < rows[1].diversity < rows[2].diversity  # type: ignore[operator]
+    assert rows[0].shoppers == users and 0 < rows[0].shown <= 1
+    assert {e.group for e in rows[0].exposure if e.by == "price"} == {"low"}
+
+
+def quiz(rng: np.random.Generator) -> Quiz:
+    factors = rng.normal(size=(200, 6)).astype(np.float32)
+    profiles = rng.normal(size=(300, 6)).astype(np.float32)
+    return open_quiz(factors, np.zeros(200, np.float32), profiles)
+
+
+def test_an_answer_is_the_maximum_of_the_posterior() -> None:
+    asked = quiz(np.random.default_rng(0))
+    for _ in range(4):
+        asked.answer(*asked.next_pair())
+    d = 2 * np.stack([asked.looks[a] - asked.looks[b] for a, b in asked.asked])
+
+    def loss(w: np.ndarray) -> float:
+        away = w - asked.mean
+        return float(np.log1p(np.exp(-(d @ w))).sum() + away @ np.linalg.inv(asked.covariance) @ away / 2)
+
+    best = loss(asked.taste)
+    rng = np.random.default_rng(1)
+    assert all(
+        loss(asked.taste + 0.01 * rng.normal(size=7) * np.sqrt(np.diag(asked.covariance))) > best for _ in range(50)
+    )
+
+
+def test_five_chosen_pairs_tell_more_than_five_random_ones() -> None:
+    gained, by_chance = [], []
+    for seed in range(20):
+        rng = np.random.default_rng(1000 + seed)
+        tastes = []
+        for chosen in (True, False):
+            asked = quiz(np.random.default_rng(seed))
+            true = asked.looks[:, :6] @ rng.normal(size=6) if chosen else tastes[0]
+            tastes.append(true)
+            for _ in range(5):
+                a, b = asked.next_pair() if chosen else tuple(rng.choice(200, 2, replace=False).tolist())
+                asked.answer(a, b) if true[a] > true[b] else asked.answer(b, a)
+            (gained if chosen else by_chance).append(np.corrcoef(asked.scores(), true)[0, 1])
+    assert np.mean(gained) > np.mean(by_chance) + 0.05 and np.mean(gained) > 0.5
