@@ -99,6 +99,7 @@ def test_interpolation_has_a_row_for_each_category(run: Path, tmp_path: Path) ->
     assert 0 < max(steps) < np.abs(frames[0] - frames[3]).mean()
 
 
+@pytest.mark.slow
 def test_an_explanation_names_directions_and_finds_photos(run: Path, gan: Path, tmp_path: Path) -> None:
     result = run_json("explain", run, "--n", "200", "--out", tmp_path / "vae")
     assert json.loads((tmp_path / "vae" / "explain.json").read_text()) == result

@@ -162,7 +162,7 @@ def test_an_output_looks_no_further_than_reach_says() -> None:
     assert seen.min() < middle - SMALL.reach // 3
 
 
-@pytest.mark.parametrize(("height", "width"), [(24, 24), (37, 301), (700, 530)])
+@pytest.mark.parametrize(("height", "width"), [(24, 24), (37, 301), pytest.param(700, 530, marks=pytest.mark.slow)])
 def test_findings_lie_in_the_pictures_own_pixels(tmp_path: Path, height: int, width: int) -> None:
     found = finder(tmp_path)(np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8))
     assert found.mask.shape == found.unsure.shape == (height, width)

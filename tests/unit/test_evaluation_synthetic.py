@@ -1,6 +1,7 @@
 """Classifiers trained on photos, on samples, and on both."""
 
 import numpy as np
+import pytest
 
 from packshot.evaluation.synthetic import LEAST, compute_synthetic_use
 
@@ -16,6 +17,7 @@ def bars(n: int, seed: int, swapped: bool = False) -> tuple[np.ndarray, np.ndarr
     return images, 1 - labels if swapped else labels
 
 
+@pytest.mark.slow
 def test_good_pictures_teach_and_wrong_ones_mislead() -> None:
     train, test = bars(200, 1), bars(200, 2)
     right, wrong, both = compute_synthetic_use(bars(200, 3, swapped=True), train, test, ("up", "flat"), seed=0)
