@@ -74,6 +74,7 @@ def test_the_history_says_what_was_asked_and_the_same_noise_without_it_is_anothe
     assert made["asked"] == {"attributes": {"colour": "red"}}
 
 
+@pytest.mark.slow
 def test_a_photo_s_siblings_in_another_colour(asked_run: Path, tmp_path: Path) -> None:
     photo = tmp_path / "blue.png"
     picture = np.full((32, 32, 3), 240, np.uint8)

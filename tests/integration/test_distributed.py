@@ -89,6 +89,7 @@ def killed(catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 
 @linux
 @pytest.mark.distributed
+@pytest.mark.slow
 def test_a_run_goes_on_after_a_rank_was_killed(killed: tuple[Path, str, str]) -> None:
     out, text, said = killed
     assert "was lost (killed by SIGKILL)" in said and "starting again (1 of 1)" in said

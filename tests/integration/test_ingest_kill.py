@@ -98,7 +98,11 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+QUICK = ("in the middle", "while the manifest is written", "after the manifest")
+MARKS = {True: (), False: (pytest.mark.slow,)}
+
+
+@pytest.mark.parametrize("moment", [pytest.param(m, marks=MARKS[m in QUICK]) for m in MOMENTS])
 def test_killed_and_resumed_equals_unbroken(moment: str, shop: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = start(shop, out, workers=1 if moment.startswith(("while", "after")) else 2)

@@ -145,6 +145,7 @@ def test_who_liked_nothing_gets_what_is_liked_in_general_and_is_told_so(store: P
     assert "no liked product in the history" in (tmp_path / "personalise.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_newcomer_is_asked_and_gets_what_was_chosen(
     store: Path, run: Path, brightness: dict[str, tuple[str, float]], tmp_path: Path
 ) -> None:

@@ -79,6 +79,7 @@ def test_kill_9_and_resume_end_with_the_same_weights(
     assert steps == sorted(set(steps)), "a step was logged twice"
 
 
+@pytest.mark.slow
 def test_sigterm_leaves_a_good_checkpoint(catalog: Path, unbroken: Callable[[str], str], tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = start(catalog, out, "vae")

@@ -65,6 +65,7 @@ def test_copies_are_refused_and_their_photo_is_named() -> None:
     assert INDEX_OF_TRAIN.name(100) == digests(101)[100][:8]
 
 
+@pytest.mark.slow
 def test_unseen_photos_pass_at_about_the_stated_rate() -> None:
     fresh = photos(1500, 3)
     for rate in (0.01, 0.05, 0.2):

@@ -148,6 +148,7 @@ def test_who_is_not_ranked_for(shop: Catalog, store: Path) -> None:
     assert rank_for(TasteRequest(events=store, catalog=shop.path, model="als"), "returner", 3).notes
 
 
+@pytest.mark.slow
 def test_the_report_of_real_events(shop: Catalog, store: Path) -> None:
     report = evaluate_taste(
         TasteRequest(events=store, catalog=shop.path), models=("popularity", "als", "vbpr", "hybrid")
