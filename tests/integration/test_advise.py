@@ -109,7 +109,14 @@ def test_wrong_use_is_refused(catalog: Path, tmp_path: Path, words: tuple[str, .
 class Stubs:
     """Trials without training: what each model's KID would be, who goes wrong, who is stopped."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, kid: dict[str, float], broken: str = "", stopped: str = ""):
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        kid: dict[str, float],
+        broken: str = "",
+        stopped: str = "",
+        slow: str = "",
+    ):
         self.calls: list[tuple[str, bool]] = []
         self.kid = kid
 
@@ -121,7 +128,8 @@ class Stubs:
                 raise PackshotError("it became not-a-number")
             state = "stopped" if candidate.model == stopped else "finished"
             amount = parse_budget(budget).amount
-            return TrainResult(folder, candidate.model, state, 1, 100, amount, amount, 0)
+            images = 0 if candidate.model == slow else 100
+            return TrainResult(folder, candidate.model, state, 1, images, amount, amount, 0)
 
         monkeypatch.setattr(task._Trials, "_train", train)
         monkeypatch.setattr(task, "load_generator", lambda path: path.parent.name)
@@ -156,6 +164,15 @@ def test_a_model_that_goes_wrong_is_named_and_the_others_go_on(
     Stubs(monkeypatch, {"latent": 4, "vae": 2, "hvae": 3}, broken="vae-gan")
     result = task.advise(request_of(catalog, tmp_path))
     assert result.failed == {"vae-gan": "it became not-a-number"}
+    assert result.model == "vae"
+
+
+def test_a_model_that_made_no_step_in_its_share_is_named_and_the_others_go_on(
+    catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Stubs(monkeypatch, {"latent": 4, "vae": 2, "hvae": 3}, slow="vae-gan")
+    result = task.advise(request_of(catalog, tmp_path))
+    assert "before its first step" in result.not_tried["vae-gan"] and not result.failed
     assert result.model == "vae"
 
 

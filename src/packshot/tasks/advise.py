@@ -319,6 +319,10 @@ class _Trials:
                     "needs another --out."
                 )
             return False
+        if not result.images:
+            self.not_reached[model] = "its share of the budget was used up before its first step"
+            self.bar.say(f"Round {number}: {model} did not begin: {self.not_reached[model]}.")
+            return True
         figures, sample_cost = self.yardstick.measure(load_generator(RunFolder(folder).model_file))
         trained = result.cpu_seconds if plan.unit == "cpu-s" else result.seconds
         row = Evidence(
