@@ -20,6 +20,7 @@ from packshot.core.files import disk_errors
 from packshot.core.home import home
 from packshot.images import jumbf, xmp
 from packshot.images.decode import has_manifest
+from packshot.images.picture import ProductImage
 from packshot.release.credentials import ANCHOR, Credentials
 from packshot.release.statement import ACTIONS, Statement
 
@@ -250,6 +251,14 @@ def read_manifest(data: bytes, mime: str, anchors: Sequence[bytes] = ()) -> Mani
 def is_store(data: bytes) -> bool:
     """Returns whether bytes are a manifest store alone, not a file with one in it."""
     return data[4:8] == b"jumb" and data[16 : 16 + len(jumbf.STORE)] == jumbf.STORE
+
+
+def read_carried(image: ProductImage) -> tuple[str, Manifest] | None:
+    """Returns the format of the file that a picture came as, and what the manifest in it says; None: there was none."""
+    carried, opened = image.metadata.credentials, next((o for o in image.history if o.name == "decode"), None)
+    mime = MIME.get(str(opened.params.get("format"))) if opened is not None else None
+    found = read_manifest(carried, mime) if carried is not None and mime is not None else None
+    return None if found is None or mime is None else (mime, found)
 
 
 def _read_report(report: Mapping[str, Any], alone: bool) -> Manifest:

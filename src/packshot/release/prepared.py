@@ -28,7 +28,7 @@ from packshot.images.picture import Operation, ProductImage
 from packshot.images.resize import flatten
 from packshot.release.credentials import load_credentials
 from packshot.release.dialects import label_packet
-from packshot.release.manifest import MIME, THUMBNAIL_FROM, Parent, build_definition, read_manifest, sign
+from packshot.release.manifest import MIME, THUMBNAIL_FROM, Parent, build_definition, read_carried, read_manifest, sign
 from packshot.release.register import Entry
 from packshot.release.source_type import strongest
 from packshot.release.statement import Statement, state
@@ -223,14 +223,10 @@ def _packet(image: ProductImage, notes: list[str]) -> tuple[xmp.Packet, bool]:
 
 def _parent(image: ProductImage, notes: list[str]) -> tuple[Parent | None, tuple[str, ...]]:
     """Returns the manifest that the picture brought along, as an ingredient, and the source types that it claims."""
-    carried = image.metadata.credentials
-    opened = next((o.params for o in image.history if o.name == "decode"), {})
-    mime = MIME.get(str(opened.get("format")))
-    if carried is None or mime is None:
+    carried, came = image.metadata.credentials, read_carried(image)
+    if carried is None or came is None:
         return None, ()
-    found = read_manifest(carried, mime)
-    if found is None:
-        return None, ()
+    mime, found = came
     if found.trust == "invalid":
         notes.append(
             "The C2PA manifest that the photo brought along is broken; it was kept as it is, as an ingredient."
@@ -239,7 +235,8 @@ def _parent(image: ProductImage, notes: list[str]) -> tuple[Parent | None, tuple
         # Its thumbnails and assertions may show and name what was just hidden.
         notes.append("The C2PA manifest that the photo brought along was left behind: it may show who was hidden.")
         return None, found.source_types
-    return Parent(carried, mime, as_utf8(str(opened.get("name") or "photo"))), found.source_types
+    name = next((o.params.get("name") for o in image.history if o.name == "decode"), None)
+    return Parent(carried, mime, as_utf8(str(name or "photo"))), found.source_types
 
 
 def _content(image: ProductImage, kind: str, quality: int, statement: Statement) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from packshot.core.errors import PackshotError, UsageError
 from packshot.images.picture import ProductImage
 from packshot.release.channels import Rule, load_channel, load_law
-from packshot.release.manifest import MIME, read_manifest
+from packshot.release.manifest import read_carried
 from packshot.release.notice import (
     LAWS,
     Language,
@@ -191,10 +191,8 @@ def place_or_refuse(request: NoticeRequest, image: ProductImage) -> Edited:
 
 def notice_due(image: ProductImage) -> Kind | None:
     """Returns which notice a picture needs; None: none, AI neither made nor changed what is to be seen."""
-    carried, decoded = image.metadata.credentials, next((o for o in image.history if o.name == "decode"), None)
-    mime = MIME.get(str(decoded.params.get("format"))) if decoded is not None else None
-    found = read_manifest(carried, mime) if carried is not None and mime is not None else None
-    return state(image, strongest(found.source_types) if found is not None else None).notice
+    came = read_carried(image)
+    return state(image, strongest(came[1].source_types) if came is not None else None).notice
 
 
 def notices_told(figures: Iterable[Mapping[str, Any]]) -> tuple[dict[str, int], list[str]]:

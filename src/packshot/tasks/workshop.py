@@ -15,7 +15,7 @@ from packshot.core.runs import RunFolder
 from packshot.tasks.rank import Fitted, TasteRequest, fit_taste
 from packshot.tasks.trained import load_run_generator
 from packshot.taste.making import Maker, MakeSettings
-from packshot.taste.products import MOST_SIDE
+from packshot.taste.products import picture_side
 from packshot.taste.store import Store
 from packshot.taste.view import load_view
 from packshot.taste.why import Shelf
@@ -79,7 +79,7 @@ def open_shelf(fitted: Fitted) -> Shelf:
     """Returns what a catalogue's products look like: the first photo of each that may be learned from."""
     catalog, products, features = fitted.catalog, fitted.products, fitted.features
     assert features is not None
-    side = max(8, min(MOST_SIDE, catalog.native.side))
+    side = picture_side(catalog)
     channels: Literal[1, 3] = 1 if catalog.native.channels == 1 else 3
     pixels = np.full((len(products.rows), side, side, channels), 255, np.uint8)
     pictured = np.zeros(len(products.rows), bool)

@@ -161,7 +161,7 @@ def product_features(
             continue
         packed = catalog.packed(
             split,
-            size or max(8, min(MOST_SIDE, catalog.native.side)),
+            size or picture_side(catalog),
             channels or (1 if catalog.native.channels == 1 else 3),
             fit,
             also_out=True,
@@ -179,3 +179,8 @@ def product_features(
     total[pictured] /= count[pictured, None]
     total[~pictured] = total[pictured].mean(0)
     return ProductFeatures(total, pictured, str(protocol))
+
+
+def picture_side(catalog: Catalog) -> int:
+    """Returns the side, in pixels, at which a catalogue's products are looked at."""
+    return max(8, min(MOST_SIDE, catalog.native.side))
