@@ -13,7 +13,7 @@ from packshot.images.picture import Operation, ProductImage
 from packshot.release.overlay import find_overlay
 from packshot.tasks.check import check_pictures
 from packshot.tasks.edit import Edited
-from packshot.tasks.shoot import Declutter, Mend, ShootRequest, build_shoot, find_clutter
+from packshot.tasks.shoot import Check, Declutter, Mend, ShootRequest, build_shoot, find_clutter
 from tests.docs.test_docs import write_photo
 from tests.integration.conftest import run_cli, run_json
 
@@ -45,6 +45,20 @@ def test_from_a_photo_to_a_listing_picture(photos: Path, tmp_path: Path) -> None
     assert again["counts"] == {"done": 1, "review": 0, "refused": 0, "failed": 0, "again": 1}
     run_json(*words, "--out", tmp_path / "other")
     np.testing.assert_array_equal(decode(tmp_path / "other/hats/red.png").pixels, picture)
+
+
+def test_as_a_jpeg_it_is_checked_as_it_will_be_seen(photos: Path, tmp_path: Path) -> None:
+    words = ["shoot", photos, "--channel", "amazon-main", "--size", "1000", "--format", "jpeg", "--out", tmp_path]
+    (photo,) = run_json(*words)["photos"]
+    assert (photo["status"], photo["picture"]) == ("done", "hats/red.jpg")
+    assert check_pictures([tmp_path], "amazon-main", on=DAY, quiet=True).passed == 1
+    # A product that touches the frame: there the blocks of a JPEG ring in what has to be white.
+    pixels = np.full((1000, 1000, 3), 255, np.uint8)
+    pixels[4:-4, 4:-4][::2] = RED
+    image = ProductImage(pixels, history=(Operation("decode", "capture", {}),))
+    as_png, as_jpeg = (Check("amazon-main", DAY, *written)(image) for written in ((), ("JPEG", 30)))
+    assert as_png.lossless and not as_jpeg.lossless
+    assert as_png.figures["white"] != as_jpeg.figures["white"]
 
 
 def test_a_broken_rule_sends_the_picture_to_review(photos: Path, tmp_path: Path) -> None:

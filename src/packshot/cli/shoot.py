@@ -83,6 +83,8 @@ def shoot(
                 repair=repair,
                 threshold=threshold,
                 notice=asked_notice(day),
+                format=format_,
+                quality=quality,
             )
         )
     if dry_run:

@@ -11,9 +11,12 @@ import numpy as np
 from scipy import ndimage
 
 from packshot.core.errors import UsageError
+from packshot.images.decode import decode
+from packshot.images.encode import encode
 from packshot.images.filters import Bools
 from packshot.images.picture import Operation, ProductImage
 from packshot.images.placing import Layout, box_of, place
+from packshot.images.resize import Pixels
 from packshot.images.shadow import Shadow
 from packshot.models.faces.centerface import is_installed
 from packshot.release.channels import load_channel
@@ -35,6 +38,7 @@ CLUTTER = 0.25
 """What lies at the photo's border is clutter up to this area, as a share of the product's; a second shoe is larger."""
 VISIBLE = 0.001
 """Share of a photo from which on clutter is worth a word; less is a haze at its border."""
+LOSSY = {"jpeg": "JPEG", "webp": "WEBP"}
 LEFT_OUT = "Small things at a photo's border, apart from the product, were left out."
 
 
@@ -53,9 +57,12 @@ class ShootRequest:
         repair: take out dust, scratches and stains that are found.
         threshold: of the cut-out's confidence; None: its own.
         notice: of what AI made or changed; None: as the channel and the laws that are usually kept allow it.
+        format: "jpeg" or "webp": that is what the results shall be, and the channel's check sees them as decoded from
+            it. Else they are PNGs, which alone hold a white of 255 up to the product's edge.
+        quality: of that format, 1 to 100.
 
     Raises:
-        UsageError: an unknown channel, or a size out of range.
+        UsageError: an unknown channel, or a size or quality out of range.
     """
 
     channel: str
@@ -69,9 +76,13 @@ class ShootRequest:
     repair: bool = True
     threshold: float | None = None
     notice: NoticeRequest | None = None
+    format: str | None = None
+    quality: int = 95
 
     def __post_init__(self) -> None:
         load_channel(self.channel)
+        if not 1 <= self.quality <= 100:
+            raise UsageError(f"--quality is {self.quality}; it can be 1 to 100.")
         if not 64 <= self.size <= 8000:
             raise UsageError(f"--size is {self.size}; it can be 64 to 8,000 pixels.")
 
@@ -86,6 +97,7 @@ def build_shoot(request: ShootRequest) -> Chain:
         PackshotError: weights are missing.
     """
     layout = Layout(aspect=(1.0, 1.0), size=request.size, fill=request.fill)
+    lossy = LOSSY.get(request.format or "")
     steps: list[Edit] = []
     if request.privacy:
         steps.append(Anonymise(AnonymiseRequest(faces=is_installed())))
@@ -97,9 +109,11 @@ def build_shoot(request: ShootRequest) -> Chain:
         Cutout(CutoutRequest(threshold=request.threshold)),
         Declutter(),
         Enlarge(layout, request.channel, request.on),
-        Backdrop(BackdropRequest(background=request.background, shadow=request.shadow, layout=layout)),
+        Backdrop(
+            BackdropRequest(background=request.background, shadow=request.shadow, layout=layout, exact=lossy is None)
+        ),
         PlaceNotice(request.notice or NoticeRequest(channel=request.channel, on=request.on)),
-        Check(request.channel, request.on),
+        Check(request.channel, request.on, lossy, request.quality),
     ]
     return Chain("shoot", steps)
 
@@ -230,27 +244,41 @@ class Check:
     Args:
         channel: its name.
         on: the day.
+        lossy: "JPEG" or "WEBP": the picture is seen as it comes back from that; None: it will be a PNG.
+        quality: of that, 1 to 100.
     """
 
     task = "check"
 
-    def __init__(self, channel: str, on: date) -> None:
-        self.channel, self.on = load_channel(channel), on
+    def __init__(self, channel: str, on: date, lossy: str | None = None, quality: int = 95) -> None:
+        self.channel, self.on, self.lossy, self.quality = load_channel(channel), on, lossy, quality
 
     def settings(self) -> dict[str, Any]:
-        """Returns what decides about review: the rules in force."""
+        """Returns what decides about review: the rules in force, and what the picture is written as."""
         rules = [{"id": r.id, "check": r.check, **r.params} for r in self.channel.rules if r.binds(self.on, None)]
-        return {"channel": self.channel.name, "rules": rules}
+        written = {"written": [self.lossy, self.quality]} if self.lossy else {}
+        return {"channel": self.channel.name, "rules": rules, **written}
 
     def __call__(self, image: ProductImage) -> Edited:
         """Checks one picture; its pixels stay as they are."""
-        params = {"format": "PNG", "mode": "RGB", "icc": None, "source_type": derive_source_type(image.history)}
-        seen = Seen(ProductImage(image.pixels, history=(Operation("decode", "capture", params),)), None, None)
+        params = {
+            "format": self.lossy or "PNG",
+            "mode": "RGB",
+            "icc": None,
+            "source_type": derive_source_type(image.history),
+        }
+        seen = Seen(ProductImage(self._shown(image), history=(Operation("decode", "capture", params),)), None, None)
         findings = check_picture(seen, self.channel, self.on)
         broken = [f"{f.text} Seen: {f.seen}." for f in findings if f.status == "fail"]
         return Edited(
             image=image,
-            lossless=True,
+            lossless=self.lossy is None,
             review=" ".join(broken) or None,
             figures={f.rule: {"status": f.status, "seen": f.seen} for f in findings},
         )
+
+    def _shown(self, image: ProductImage) -> Pixels:
+        """Returns what a shopper's browser will show."""
+        if self.lossy is None:
+            return image.pixels
+        return decode(encode(ProductImage(image.pixels), self.lossy, self.quality)).pixels
