@@ -19,12 +19,14 @@ import numpy as np
 from packshot.catalog import open_catalog
 from packshot.core.process import keep_freed_memory
 from packshot.evaluation.features import cached_features
+from packshot.taste.choice import ChoiceSettings, fit_choice
 from packshot.taste.compare import COMPARED, TasteReport, compare
 from packshot.taste.factors import FactorSettings, fit_bpr
 from packshot.taste.fit import fit_preference
 from packshot.taste.index import build_index
 from packshot.taste.interactions import HALF_LIFE_DAYS, WEIGHTS, from_events
 from packshot.taste.measure import Held, hold_out, measure, rank_targets, scorer
+from packshot.taste.named import Named, describe_looks
 from packshot.taste.preference import Floats, Preference
 from packshot.taste.simulate import CHOICE, Simulated, Simulation, simulate_catalog
 from packshot.taste.view import load_view
@@ -55,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--noise", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--log", type=Path, help="JSON Lines to add the figures to")
+    parser.add_argument("--only", help="models with commas between them, with their defaults; none is tuned")
     parser.add_argument("--no-models", action="store_true", help="speed alone")
     parser.add_argument("--no-speed", action="store_true", help="models alone")
     given = parser.parse_args(arguments)
@@ -68,20 +71,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
             noise=given.noise,
             seed=given.seed,
         )
-        models(given.catalog, settings, given.size, given.log)
+        only = tuple(given.only.split(",")) if given.only else None
+        models(given.catalog, settings, given.size, given.log, only)
     if not given.no_speed:
         speed(given.log)
 
 
-def models(catalog: Path, settings: Simulation, size: int, log: Path | None) -> None:
+def models(catalog: Path, settings: Simulation, size: int, log: Path | None, only: tuple[str, ...] | None) -> None:
     photos = open_catalog(catalog)
     made = simulate_catalog(photos, settings, size=size)
     features = np.asarray(cached_features(load_view(), made.images, photos.cache))
     held = hold_out(made.interactions(WEIGHTS, HALF_LIFE_DAYS), seed=settings.seed)
     took: dict[str, float] = {}
-    chosen, tried = tune_vbpr(held, features, settings.seed)
-    fits = {name: timed(name, took, fit(name, held, features, settings.seed, chosen)) for name in COMPARED}
-    report = compare(held, features, seed=settings.seed, fits=fits)
+    chosen, tried = (VisualSettings(seed=settings.seed), []) if only else tune_vbpr(held, features, settings.seed)
+    names = only or (*COMPARED, "choice")
+    fits = {name: timed(name, took, fit(name, held, features, settings.seed, chosen, made)) for name in names}
+    report = compare(held, features, models=names, seed=settings.seed, fits=fits)
     report.models["truth"] = truth(made, held, settings)
     about = {
         "catalog": photos.checksum,
@@ -99,7 +104,14 @@ def models(catalog: Path, settings: Simulation, size: int, log: Path | None) -> 
     write(log, {"what": "taste-gain", **about, "figures": report.gain})
 
 
-def fit(name: str, held: Held, features: Floats, seed: int, vbpr: VisualSettings) -> Callable[[], Preference]:
+def fit(
+    name: str, held: Held, features: Floats, seed: int, vbpr: VisualSettings, made: Simulated
+) -> Callable[[], Preference]:
+    if name == "choice":
+        kinds = [made.truth.categories[i] for i in made.truth.labels.tolist()]
+        named = Named(features, describe_looks(made.images), kinds).rows
+        rows = np.concatenate([features, named], axis=1)
+        return lambda: fit_choice(held.train, rows, named.shape[1], ChoiceSettings(seed=seed))
     if name == "vbpr":
         return lambda: fit_visual(held.train, features, vbpr)
     return lambda: fit_preference(name, held.train, features, seed=seed)

@@ -8,9 +8,12 @@ The model of taste never sees the true tastes; they judge what it chose.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,18 +22,22 @@ from packshot.core.process import keep_freed_memory
 from packshot.evaluation.distribution import compute_kid
 from packshot.evaluation.features import cached_features
 from packshot.models.features.efflite import load_efflite0
+from packshot.models.features.net import FeatureNet
 from packshot.sampling.generator import TrainedGenerator
 from packshot.tasks.trained import load_run_generator
+from packshot.taste.choice import fit_choice
 from packshot.taste.fairness import compare_tradeoffs, unit_rows
 from packshot.taste.fit import fit_preference
 from packshot.taste.interactions import HALF_LIFE_DAYS, WEIGHTS, Interactions
-from packshot.taste.making import Maker, MakeSettings
+from packshot.taste.making import Made, Maker, MakeSettings
+from packshot.taste.measure import hold_out
+from packshot.taste.named import Named, describe_looks
 from packshot.taste.preference import Floats, Preference
-from packshot.taste.quiz import open_quiz
+from packshot.taste.quiz import QuizSettings, open_quiz
 from packshot.taste.simulate import CHOICE, Simulated, Simulation, simulate_catalog
 from packshot.taste.view import load_view
 
-NEWCOMERS, PLACES, MADE = 100, 20, 4
+NEWCOMERS, PLACES, MADE, BY = 100, 20, 4, (5, 10)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,87 +48,228 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--products", type=int, default=1500)
     parser.add_argument("--asked", type=int, default=64, help="shoppers that pictures are made for")
     parser.add_argument("--size", type=int, default=28)
+    parser.add_argument("--seed", type=int, default=0, help="of the shoppers and of what each model begins with")
+    parser.add_argument("--log", type=Path, help="JSON Lines to add the figures to")
     given = parser.parse_args(arguments)
     keep_freed_memory()
     photos = open_catalog(given.catalog)
-    simulated = simulate_catalog(
-        photos, Simulation(users=given.users + NEWCOMERS, products=given.products), size=given.size
-    )
-    features = np.asarray(cached_features(load_view(), simulated.images, photos.cache))
-    whole = simulated.interactions(WEIGHTS, HALF_LIFE_DAYS)
-    n = given.users
-    known = Interactions(whole.users[:n], whole.items, whole.matrix[:n], whole.last[:n])
-    preference = fit_preference("hybrid", known, features)
+    settings = Simulation(users=given.users + NEWCOMERS, products=given.products, seed=given.seed)
+    shop = Shop(simulate_catalog(photos, settings, size=given.size), given.users)
+    shop.see(np.asarray(cached_features(load_view(), shop.simulated.images, photos.cache)))
+    write = Log(given.log, {"catalog": photos.checksum, "simulation": asdict(settings), "generator": given.model.name})
     generator = load_run_generator(given.model)
-    for steps in (0, 12):
-        making(simulated, known, preference, features, generator, MakeSettings(n=MADE, steps=steps), given.asked)
-    quiz(simulated, whole, preference, n)
-    kinds = [simulated.truth.categories[i] for i in simulated.truth.labels.tolist()]
-    for row in compare_tradeoffs(preference, known, unit_rows(features), kinds, [None] * len(kinds)):
-        lifts = ", ".join(f"{e.group} {e.lift}" for e in row.exposure if e.by == "popularity")
-        print(
-            f"trade-off {row.tradeoff}: liked {row.liked}, diversity {row.diversity}, shown {row.shown}; lift {lifts}"
+    plain = MakeSettings(n=MADE, steps=0)
+    made = {
+        "hybrid, best of 256": (shop.hybrid, MakeSettings(n=MADE, samples=256, steps=0)),
+        "choice, best of 1024": (shop.choice, plain),
+        "choice, and 3 rounds of 16 together": (shop.choice, MakeSettings(n=MADE, children=16, together=True)),
+        "choice without names, best of 1024": (shop.unnamed, plain),
+    }
+    for name, (preference, how) in made.items():
+        making(shop, name, preference, generator, how, given.asked, write)
+    ceilings(shop, generator, given.asked, write)
+    quiz(shop, write)
+    fairness(shop, write)
+
+
+class Log:
+    """Prints figures, and keeps them."""
+
+    def __init__(self, path: Path | None, about: dict[str, Any]) -> None:
+        self.path, self.about = path, about
+
+    def __call__(self, what: str, row: dict[str, Any]) -> None:
+        said = ", ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
+        print(f"{what}: {said}", flush=True)
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as f:
+                f.write(json.dumps({"what": what, **self.about, **row}, default=float) + "\n")
+
+
+class Shop:
+    """Simulated shoppers, what is known of them, and the models that were fitted to it.
+
+    Args:
+        simulated: the shoppers; the last NEWCOMERS are not learned from.
+        users: that are.
+    """
+
+    simulated: Simulated
+    hybrid: Preference
+    choice: Preference
+    unnamed: Preference
+
+    def __init__(self, simulated: Simulated, users: int) -> None:
+        self.simulated, self.users = simulated, users
+        self.whole = simulated.interactions(WEIGHTS, HALF_LIFE_DAYS)
+        self.known = Interactions(
+            self.whole.users[:users], self.whole.items, self.whole.matrix[:users], self.whole.last[:users]
+        )
+
+    def see(self, features: Floats) -> None:
+        """Looks at the products and fits the models."""
+        truth = self.simulated.truth
+        self.kinds = [truth.categories[i] for i in truth.labels.tolist()]
+        self.features, self.named = features, Named(features, describe_looks(self.simulated.images), self.kinds)
+        self.rows = np.concatenate([features, self.named.rows], axis=1)
+        self.hybrid = fit_preference("hybrid", self.known, features)
+        self.choice = fit_choice(self.known, self.rows, self.named.rows.shape[1])
+        self.unnamed = fit_choice(self.known, features)
+
+    def maker(self, preference: Preference, generator: TrainedGenerator, settings: MakeSettings) -> Maker:
+        named = preference is self.choice
+        return Maker(
+            generator,
+            preference,
+            load_view(),
+            self.rows if named else self.features,
+            side=self.simulated.images.shape[1],
+            channels=self.simulated.images.shape[3],
+            settings=settings,
+            named=self.named if named else None,
         )
 
 
 def making(
-    simulated: Simulated,
-    known: Interactions,
-    preference: Preference,
-    features: Floats,
-    generator: TrainedGenerator,
-    settings: MakeSettings,
-    users: int,
+    shop: Shop, name: str, preference: Preference, generator: TrainedGenerator, how: MakeSettings, n: int, write: Log
 ) -> None:
-    start = time.perf_counter()
-    side, channels = simulated.images.shape[1], simulated.images.shape[3]
-    maker = Maker(generator, preference, load_view(), features, side=side, channels=channels, settings=settings)
-    made = maker.make(preference.profiles[:users])
-    seconds = time.perf_counter() - start
-    net = load_efflite0()
-    pixels = np.concatenate([maker.fit(one.pixels[:MADE]) for one in made])
-    labels = np.concatenate([one.labels[:MADE] for one in made])
-    plain = maker.fit(generator.sample(labels.tolist(), 7))
-    real = np.asarray(net.features(simulated.images), np.float32)
-    kid, plain_kid = (compute_kid(net.features(p).astype(np.float32), real, net, seed=0).value for p in (pixels, plain))
-    true = np.array([simulated.truth.utility(u, maker.fit(made[u].pixels[:MADE])) for u in range(users)])
-    products = simulated.truth.utilities(np.arange(users))
-    scores = preference.score(preference.profiles[:users])
-    for u in range(users):
-        scores[u, known.matrix[u].indices] = -np.inf
-    first = products[np.arange(users), scores.argmax(1)]
-    print(
-        f"steps {settings.steps}: {users} shoppers in {seconds:.1f} s; true utility {true.mean():.3f}, best of {MADE} "
-        f"above the best product for {(true.max(1) > products.max(1)).mean():.1%}, above the first of the list for "
-        f"{(true.max(1) > first).mean():.1%}; KID {kid:.3f}, of plain samples of these categories {plain_kid:.3f}"
+    start, cpu = time.perf_counter(), time.process_time()
+    maker = shop.maker(preference, generator, how)
+    made = maker.make(preference.profiles[:n])
+    took = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
+    truth = shop.simulated.truth
+    true = np.array([truth.utility(u, maker.fit(made[u].pixels[:MADE])) for u in range(n)])
+    products = truth.utilities(np.arange(n))
+    scores = shop.hybrid.score(shop.hybrid.profiles[:n])
+    for u in range(n):
+        scores[u, shop.known.matrix[u].indices] = -np.inf
+    listed = products[np.arange(n), scores.argmax(1)]
+    write(
+        f"making, {name}",
+        {
+            "shoppers": n,
+            **took,
+            "true": float(true.mean()),
+            "best_true": float(true.max(1).mean()),
+            "best_above_listed": float((true.max(1) > listed).mean()),
+            "best_above_all": float((true.max(1) > products.max(1)).mean()),
+            "first_above_all": float((true[:, 0] > products.max(1)).mean()),
+            **realism(shop, maker, made),
+        },
     )
 
 
-def quiz(simulated: Simulated, whole: Interactions, preference: Preference, first: int) -> None:
-    rng = np.random.default_rng(1)
-    profiles = preference.fold_in(whole.matrix[first:])
-    full: list[float] = []
+def realism(shop: Shop, maker: Maker, made: Sequence[Made]) -> dict[str, Any]:
+    """KID of made pictures and of plain samples of the same categories: to all photos, and to photos of these alone."""
+    net = load_efflite0()
+    pixels = np.concatenate([maker.fit(one.pixels[:MADE]) for one in made])
+    labels = np.concatenate([one.labels[:MADE] for one in made])
+    plain = maker.fit(maker.generator.sample(labels.tolist(), 7))
+    real = np.asarray(net.features(shop.simulated.images), np.float32)
+    own, other = (net.features(p).astype(np.float32) for p in (pixels, plain))
+    like = real[_alike(shop, [maker.generator.categories[y] for y in labels.tolist()])]
+    return {
+        "kid": _kid(own, real, net),
+        "kid_plain": _kid(other, real, net),
+        "kid_alike": _kid(own, like, net),
+        "kid_alike_plain": _kid(other, like, net),
+        "different": len(np.unique(pixels.reshape(len(pixels), -1), axis=0)),
+    }
+
+
+def _alike(shop: Shop, wanted: Sequence[str]) -> np.ndarray:
+    """Returns four products for each wanted category."""
+    rng, kinds = np.random.default_rng(0), np.array(shop.kinds)
+    names, counts = np.unique(wanted, return_counts=True)
+    parts = [rng.choice(np.flatnonzero(kinds == k), 4 * c) for k, c in zip(names, counts, strict=True)]
+    return np.concatenate(parts)
+
+
+def _kid(a: Floats, b: Floats, net: FeatureNet) -> float:
+    return float(compute_kid(a, b, net, seed=0).value or 0.0)
+
+
+def ceilings(shop: Shop, generator: TrainedGenerator, n: int, write: Log) -> None:
+    """What the same samples would give to one who knows every taste, and to one who learns it from the same events
+    in the very attributes that tastes are made of."""
+    maker = shop.maker(shop.choice, generator, MakeSettings(n=MADE, samples=4096, steps=0))
+    truth, pixels = shop.simulated.truth, maker.fit(maker.pool.pixels)
+    best = truth.utilities(np.arange(n)).max(1)
+    seen = truth.describe(pixels)
+    true = truth.tastes[:n] @ seen.T + truth.offset[:n, None]
+    learned = fit_choice(shop.known, np.concatenate([shop.features, truth.items], axis=1), truth.items.shape[1])
+    rows = np.concatenate([maker.pool.features[:, : shop.features.shape[1]], seen], axis=1)
+    guessed = learned.score_features(learned.profiles[:n], rows)
+    for samples in (256, 1024, 4096):
+        top = np.argsort(-guessed[:, :samples], axis=1, kind="stable")[:, :MADE]
+        write(
+            f"ceiling, best of {samples} samples",
+            {
+                "known_taste_above_all": float((true[:, :samples].max(1) > best).mean()),
+                "learned_in_true_attributes_above_all": float((np.take_along_axis(true, top, 1).max(1) > best).mean()),
+            },
+        )
+    chosen = np.argsort(-truth.utilities(np.arange(n)), axis=1)[:, :MADE].ravel()
+    net = load_efflite0()
+    real = np.asarray(net.features(shop.simulated.images), np.float32)
+    write("ceiling, photos of the products that are truly liked most", {"kid": _kid(real[chosen], real, net)})
+
+
+def quiz(shop: Shop, write: Log) -> None:
+    """True utility of the first 20 products: after some answers, and with the full history."""
+    truth, first = shop.simulated.truth, shop.users
+    models = {"hybrid": shop.hybrid, "choice": shop.choice}
+    folded = {name: model.fold_in(shop.whole.matrix[first:]) for name, model in models.items()}
     reached: dict[str, list[float]] = {}
+    rng = np.random.default_rng(1)
     for u in range(NEWCOMERS):
-        true, seen = simulated.truth.utilities([first + u])[0], whole.matrix[first + u].indices
-        full.append(_utility(preference.score(profiles[u]), true, seen))
+        true, seen = truth.utilities([first + u])[0], shop.whole.matrix[first + u].indices
+        for name, model in models.items():
+            own = folded[name][u] @ model.factors.T + (model.bias if name == "hybrid" else 0)
+            reached.setdefault(f"history_{name}", []).append(_utility(own, true, seen))
         for way in ("chosen", "random"):
-            asked = open_quiz(preference.factors, preference.bias, preference.profiles)
-            for choice in range(1, 11):
+            model = shop.choice
+            asked = open_quiz(model.factors, 0 * model.bias, model.profiles, settings=QuizSettings(seed=u))
+            for choice in range(1, max(BY) + 1):
                 a, b = asked.next_pair() if way == "chosen" else rng.choice(len(true), 2, replace=False).tolist()
                 if rng.random() > 1 / (1 + np.exp(-CHOICE * (true[a] - true[b]))):
                     a, b = b, a
                 asked.answer(a, b)
-                if choice in (5, 10):
-                    reached.setdefault(f"{way} {choice}", []).append(_utility(asked.scores(), true, seen))
-    said = ", ".join(f"{name}: {np.mean(v) / np.mean(full):.1%}" for name, v in reached.items())
-    print(f"quiz, true utility of the first {PLACES} as a share of the full history's ({np.mean(full):.3f}): {said}")
+                if choice in BY:
+                    reached.setdefault(f"{way}_{choice}", []).append(_utility(asked.scores(), true, seen))
+    means = {name: float(np.mean(values)) for name, values in reached.items()}
+    for base in models:
+        whole = means[f"history_{base}"]
+        shares = {name: value / whole for name, value in means.items() if not name.startswith("history")}
+        write(f"quiz, share of what the full history gives by {base}", {"history": whole, **shares})
 
 
 def _utility(scores: np.ndarray, true: np.ndarray, seen: np.ndarray) -> float:
     left = scores.astype(np.float64).copy()
     left[seen] = -np.inf
     return float(true[np.argsort(-left, kind="stable")[:PLACES]].mean())
+
+
+def fairness(shop: Shop, write: Log) -> None:
+    """Lists at several trade-offs: what is taken away and found again, and who is shown."""
+    held = hold_out(shop.whole, cold_share=0)
+    preference = fit_preference("hybrid", held.train, shop.features)
+    rows = compare_tradeoffs(
+        preference,
+        held.train,
+        unit_rows(shop.features),
+        shop.kinds,
+        [None] * len(shop.kinds),
+        tradeoffs=((0, 0), (0.3, 0), (0, 0.1), (0, 0.3), (0, 1.0), (0.3, 0.3)),
+        asked=held.warm,
+        seen=held.seen,
+    )
+    for row in rows:
+        groups = {f"{e.group}: lift": e.lift for e in row.exposure if e.by == "popularity"}
+        hits = {f"{q.group}: hits": q.hits for q in row.quality if q.by == "popularity"}
+        about = {"liked": row.liked, "diversity": row.diversity, "shown": row.shown}
+        about |= {"hits": row.hits, "ndcg": row.ndcg}
+        write("fairness", {"tradeoff": row.tradeoff, "lifted": row.lift, **about, **groups, **hits})
 
 
 if __name__ == "__main__":

@@ -160,6 +160,45 @@ def test_the_report_of_real_events(shop: Catalog, store: Path) -> None:
     assert all(name in text for name in ("random", "dvbpr", "cold AUC", "auc_gain_hybrid_over_vbpr"))
 
 
+def test_who_is_shown_and_for_whom_it_is_right(shop: Catalog, store: Path) -> None:
+    result = json.loads(
+        run(rank, "--events", store, "--catalog", shop.path, "--fairness", "--tradeoff", "0.5", "--json", "--quiet")
+    )
+    plain, varied, lifted, both = result["rows"]
+    assert [(r["tradeoff"], r["lift"]) for r in result["rows"]] == [(0, 0), (0.5, 0), (0, 0.5), (0.5, 0.5)]
+    assert result["shoppers"] == 60 and result["products"] == 40
+    assert varied["diversity"] > plain["diversity"] and lifted["liked"] <= plain["liked"] + 1e-6
+
+    def little_known(row: dict[str, object]) -> float:
+        own = [e for e in row["exposure"] if e["by"] == "popularity" and e["group"] in ("few events", "none")]  # type: ignore[attr-defined]
+        return float(sum(e["exposure"] for e in own) / sum(e["products"] for e in own))
+
+    assert min(little_known(lifted), little_known(both)) >= 0.5 - 0.01 and little_known(lifted) >= little_known(plain)
+    for row in result["rows"]:
+        asked = [q for q in row["quality"] if q["by"] == "category"]
+        assert {q["group"] for q in asked} == set(CATEGORIES) and sum(q["asked"] for q in asked) == 60
+        assert row["hits"] == pytest.approx(sum(q["asked"] * q["hits"] for q in asked) / 60, abs=1e-3)
+    text = run(rank, "--events", store, "--catalog", shop.path, "--fairness", "--model", "popularity", "--quiet")
+    assert "popularity: few events" in text and "Nobody can say" in text
+    with pytest.raises(UsageError, match="--tradeoff is 2"):
+        run(rank, "--events", store, "--catalog", shop.path, "--fairness", "--tradeoff", "2")
+
+
+def test_the_model_of_choice_ranks_and_keeps_what_it_saw(shop: Catalog, store: Path) -> None:
+    request = TasteRequest(events=store, catalog=shop.path, model="choice")
+    fitted = fit_taste(request)
+    again = fit_taste(request)
+    assert fitted.named is not None and again.named is not None
+    assert fitted.seen.shape[0] == 40 and np.array_equal(again.seen, fitted.seen)
+    assert fitted.preference.factors == pytest.approx(fitted.preference.sees().embed(fitted.seen)[0], abs=1e-5)
+    assert set(fitted.named.kinds) == set(CATEGORIES)
+    result = rank_for(request, "0-00", 5)
+    assert [r.category for r in result.ranked].count("tall") >= 4
+    # By its own events and by its looks: as many sides of the same.
+    report = evaluate_taste(request, models=("choice",))
+    assert report.models["choice"][0]["value"] > 0.6
+
+
 def test_show_says_what_an_analyst_has_to_know(shop: Catalog, store: Path, tmp_path: Path) -> None:
     shown = json.loads(run(events, "show", store, "--json"))
     assert shown["summary"]["events"] == 422 and shown["summary"]["consent"] == {"rank": 61, "personalise": 1}

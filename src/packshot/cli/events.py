@@ -14,7 +14,8 @@ from packshot.core.errors import UsageError
 
 if TYPE_CHECKING:
     from packshot.tasks.events import Shown
-    from packshot.tasks.rank import RankResult
+    from packshot.tasks.fairness import FairnessReport
+    from packshot.tasks.rank import RankResult, TasteRequest
     from packshot.taste.compare import TasteReport
     from packshot.taste.ingest import Ingested
 
@@ -135,7 +136,7 @@ def forget(store: Path, user: str, key: Path | None, yes: bool, as_json: bool) -
 @click.option("--catalog", required=True, type=click.Path(path_type=Path), help="The catalogue that is ranked.")
 @click.option("--user", metavar="ID", help="The shop's own id of the shopper, or the pseudonym.")
 @click.option("--n", default=20, show_default=True, help="How many products.")
-@click.option("--model", default="hybrid", show_default=True, help="hybrid, popularity, als, bpr, vbpr, dvbpr.")
+@click.option("--model", default="hybrid", show_default=True, help="hybrid, choice, popularity, als, bpr, vbpr, dvbpr.")
 @click.option(
     "--features", type=click.Path(path_type=Path), metavar="RUN", help="A run of --model clip. [the shipped backbone]"
 )
@@ -144,6 +145,18 @@ def forget(store: Path, user: str, key: Path | None, yes: bool, as_json: bool) -
 @key_option
 @click.option(
     "--evaluate", is_flag=True, help="Measure the models instead: each shopper's last liked product is looked for."
+)
+@click.option(
+    "--fairness",
+    is_flag=True,
+    help="Measure whom the lists show and for whom they are right, by category, price and popularity.",
+)
+@click.option(
+    "--tradeoff",
+    default=0.3,
+    show_default=True,
+    help="With --fairness, 0 to 1: how far varied counts beside liked, and how much of their share of the catalogue "
+    "little-known products get of the attention.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the fit.")
 @quiet_option
@@ -159,11 +172,13 @@ def rank(
     weights: tuple[str, ...],
     key: Path | None,
     evaluate: bool,
+    fairness: bool,
+    tradeoff: float,
     seed: int,
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Rank the products of a catalogue for one shopper, or measure how well that works (--evaluate)."""
+    """Rank the products of a catalogue for one shopper, or measure how well that works (--evaluate, --fairness)."""
     from packshot.core.process import keep_freed_memory
     from packshot.core.progress import Progress
     from packshot.tasks.rank import TasteRequest, evaluate_taste
@@ -184,11 +199,43 @@ def rank(
             report = evaluate_taste(request, note=lambda name: progress.say(f"fitting {name}"))
         emit(report, as_json, lambda: report_lines(report))
         return
+    if fairness:
+        _fairness(request, tradeoff, quiet=quiet, as_json=as_json)
+        return
     if user is None:
-        raise UsageError("Say whom to rank for, --user ID, or measure with --evaluate.")
+        raise UsageError("Say whom to rank for, --user ID, or measure with --evaluate or --fairness.")
     with Progress("Looking at photos", quiet=quiet) as progress:
         result = run(request, user, n, key, lambda done: progress.update(done, f"{done:,} photos"))
     emit(result, as_json, lambda: map(printable, _ranked(result)))
+
+
+def _fairness(request: TasteRequest, tradeoff: float, *, quiet: bool, as_json: bool) -> None:
+    from packshot.core.progress import Progress
+    from packshot.tasks.fairness import report_fairness
+
+    with Progress("Measuring", quiet=quiet):
+        report = report_fairness(request, tradeoff)
+    emit(report, as_json, lambda: map(printable, _fair_lines(report)))
+
+
+def _fair_lines(report: FairnessReport) -> Iterator[str]:
+    yield f"Lists of {report.places} of {report.shoppers:,} shoppers, {report.products:,} products, by {report.model}."
+    yield "Varied, lifted: the trade-offs. Hits: lists that hold the last liked product, which was taken away before."
+    yield f"{'varied':>8}{'lifted':>8}{'liked':>8}{'diversity':>11}{'shown':>8}{'hits':>8}{'NDCG':>8}"
+    for row in report.rows:
+        varied = "-" if row.diversity is None else f"{row.diversity:.3f}"
+        yield (
+            f"{row.tradeoff:8.2f}{row.lift:8.2f}{row.liked:8.3f}{varied:>11}{row.shown:8.1%}{row.hits or 0:8.1%}"
+            f"{row.ndcg or 0:8.3f}"
+        )
+    for row in report.rows:
+        yield f"Varied {row.tradeoff:.2f}, lifted {row.lift:.2f}: products, attention, lift; hits (asked)"
+        quality = {(q.by, q.group): q for q in row.quality}
+        for one in row.exposure:
+            asked = quality.get((one.by, one.group))
+            hits = "-" if asked is None else f"{asked.hits:.1%} ({asked.asked})"
+            yield f"  {one.by + ': ' + one.group:32}{one.products:8.1%}{one.exposure:8.1%}{one.lift:7.2f}  {hits}"
+    yield from report.notes
 
 
 def report_lines(report: TasteReport) -> Iterator[str]:

@@ -23,10 +23,10 @@ from packshot.tasks.copy_gate import Passed, gate_sentence, pass_gate, refused_n
 from packshot.tasks.personalise_page import write_page
 from packshot.tasks.rank import Fitted, Ranked, find_shopper, profile_of
 from packshot.tasks.trained import generated_picture, slug
-from packshot.tasks.workshop import Workshop, attributes_of, open_workshop
+from packshot.tasks.workshop import Asked, Workshop, ask_newcomer, attributes_of, open_workshop
+from packshot.taste.asking import Wish
 from packshot.taste.making import Made, Maker, MakeSettings
 from packshot.taste.products import Products
-from packshot.taste.quiz import QuizSettings, open_quiz
 from packshot.taste.store import Event, Store, open_store
 from packshot.taste.why import Counterfactual, Driver
 
@@ -88,7 +88,7 @@ class MadePicture:
         realism: distance to the nearest real photo in features, over the largest that is allowed.
         words: its colour, and how it differs from the average product of its category.
         nearest: products that can be bought, with their similarity (cosine), the nearest first.
-        moved: whether its noise was moved towards the taste, beyond the sample that it began as.
+        moved: whether it came of the search near the best samples.
     """
 
     path: Path
@@ -161,9 +161,10 @@ def personalise(request: PersonaliseRequest, *, quiet: bool = True) -> Personali
         bar.update(0.05, "taste")
         workshop = open_workshop(store, run, request.catalog, request.make, request.categories)
         row = None if name is None else workshop.fitted.interactions.user_rows.get(name)
-        profile, pair = (profile_of(workshop.fitted, row), []) if name else _quizzed(workshop, request)
+        asked = None if name else ask_newcomer(workshop.taste, request.choices, seed=request.make.seed)
+        taste = asked.quiz.profile if asked else profile_of(workshop.taste, row)
         bar.update(0.6, "pictures")
-        kept, passed = _gated(workshop.maker.make(profile[None])[0], request.make.n, gate)
+        kept, passed = _gated(workshop.maker.make(taste[None])[0], request.make.n, gate)
         bar.update(0.75, "why")
         why = _Why.ask(workshop, row, kept, request.places, gate)
         pictures = _pictures(request, workshop, kept, passed.said)
@@ -176,7 +177,7 @@ def personalise(request: PersonaliseRequest, *, quiet: bool = True) -> Personali
         result = PersonaliseResult(
             user=name,
             history=_history(workshop.fitted.products, store.history(name) if name else [], row, workshop.fitted),
-            ranked=_ranked(workshop.fitted, profile, row, request.places),
+            ranked=_listed(workshop, asked, request.places) if asked else _ranked(workshop.fitted, row, request.places),
             pictures=described,
             drivers=[_said(d) for d in why.items[:DRIVERS]],
             without=[_said_without(d, workshop) for d in why.categories],
@@ -187,8 +188,8 @@ def personalise(request: PersonaliseRequest, *, quiet: bool = True) -> Personali
             copy_gate=gate_sentence(gate),
             refused_copies=passed.refused,
             refused_near=refused_names(gate, run, passed),
-            notes=_notes(workshop.fitted, row) if name else [_newcomer(request)],
-            next_pair=pair,
+            notes=[*(_notes(workshop.fitted, row) if name else [_newcomer(request)]), *map(_wished, kept.wishes)],
+            next_pair=[workshop.fitted.products.names[i] for i in asked.pair] if asked else [],
         )
         if page is not None:
             write_page(page, result, workshop, why.categories, pictures)
@@ -267,7 +268,7 @@ def _pictures(
                 "made_for": MADE_FOR,
                 "category": generator.categories[int(made.labels[i])],
                 "index": i,
-                **_asked(workshop.maker, int(made.sample[i])),
+                **_attributes(workshop.maker, made.cond[i]),
                 **said[i],
             },
         )
@@ -275,8 +276,8 @@ def _pictures(
     ]
 
 
-def _asked(maker: Maker, sample: int) -> dict[str, Any]:
-    attributes = attributes_of(maker, sample)
+def _attributes(maker: Maker, cond: Floats) -> dict[str, Any]:
+    attributes = attributes_of(maker, cond)
     return {"attributes": attributes} if attributes else {}
 
 
@@ -290,7 +291,7 @@ def _described(request: PersonaliseRequest, workshop: Workshop, made: Made) -> l
         MadePicture(
             request.out / f"{slug(names[i])}-{request.make.seed}-{i:04d}.png",
             names[i],
-            attributes_of(workshop.maker, int(made.sample[i])),
+            attributes_of(workshop.maker, made.cond[i]),
             round(float(made.scores[i]), 3),
             round(float(made.distance[i]), 3),
             words[i],
@@ -301,9 +302,16 @@ def _described(request: PersonaliseRequest, workshop: Workshop, made: Made) -> l
     ]
 
 
-def _ranked(fitted: Fitted, profile: Floats, row: int | None, places: int) -> list[Ranked]:
+def _ranked(fitted: Fitted, row: int | None, places: int) -> list[Ranked]:
     seen = np.zeros(0, np.int64) if row is None else fitted.interactions.matrix[row].indices.astype(np.int64)
-    found, scores = fitted.index.search(profile, places, seen)
+    return _rows(fitted, *fitted.index.search(profile_of(fitted, row), places, seen))
+
+
+def _listed(workshop: Workshop, asked: Asked, places: int) -> list[Ranked]:
+    return _rows(workshop.fitted, asked.ranked[:places], asked.scores[:places])
+
+
+def _rows(fitted: Fitted, found: npt.NDArray[np.int64], scores: npt.NDArray[Any]) -> list[Ranked]:
     return [
         Ranked(p.name, p.key, p.title, p.category, round(float(s), 4), bool(fitted.preference.warm[i]))
         for i, s, p in ((i, s, fitted.products.rows[i]) for i, s in zip(found.tolist(), scores.tolist(), strict=True))
@@ -353,22 +361,11 @@ def _said_without(driver: Driver, workshop: Workshop) -> dict[str, Any]:
     }
 
 
-def _quizzed(workshop: Workshop, request: PersonaliseRequest) -> tuple[Floats, list[str]]:
-    """Returns the profile [K] of a newcomer by their choices, and the pair to ask about next."""
-    model, fitted = workshop.fitted.preference, workshop.fitted
-    shown = np.flatnonzero(workshop.shelf.pictured)
-    liked = np.diff(fitted.interactions.positive.indptr) > 0
-    quiz = open_quiz(
-        model.factors[shown],
-        model.bias[shown],
-        model.profiles[liked],
-        settings=QuizSettings(seed=request.make.seed),
+def _wished(wish: Wish) -> str:
+    return (
+        f"Every second picture of the search was asked for {wish.attribute} {wish.value}: samples that were asked for "
+        f"it are liked more than those that were asked for others, by {wish.gain:.2f} standard deviations."
     )
-    for letter in request.choices:
-        first, second = quiz.next_pair()
-        quiz.answer(*((first, second) if letter == "a" else (second, first)))
-    names = [fitted.products.names[int(shown[i])] for i in quiz.next_pair()]
-    return quiz.profile, names
 
 
 def _newcomer(request: PersonaliseRequest) -> str:

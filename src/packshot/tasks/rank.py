@@ -11,23 +11,28 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 
 from packshot.catalog import Catalog, Packed, open_catalog
 from packshot.core.errors import PackshotError, UsageError, lookup
 from packshot.core.files import disk_errors
 from packshot.evaluation.features import content_key
+from packshot.models.weights import load_tensors, save_tensors
+from packshot.taste.choice import ChoiceSettings, fit_choice
 from packshot.taste.compare import COMPARED, TasteReport, columns_with_events, compare, with_events
 from packshot.taste.fit import DEFAULT, MODELS, fit_preference
 from packshot.taste.index import ProductIndex, build_index, load_index
 from packshot.taste.interactions import HALF_LIFE_DAYS, Interactions
 from packshot.taste.keys import read_key
 from packshot.taste.measure import hold_out
+from packshot.taste.named import Named, describe_looks
 from packshot.taste.preference import Floats, Preference, load_preference
 from packshot.taste.products import ProductFeatures, Products, product_features, read_products
 from packshot.taste.store import Store, Use, open_store, writing
 
 MOST = 1000
 VERSION = "1"
+LOOKS = "looks.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +75,7 @@ class Fitted:
         preference: the model.
         index: of the products.
         folder: of the store, where the model is kept; goes when a shopper is forgotten or events come.
+        named: what has a name of the products with a picture; None: the model sees no names, or no pictures.
     """
 
     store: Store
@@ -80,6 +86,19 @@ class Fitted:
     preference: Preference
     index: ProductIndex
     folder: Path
+    named: Named | None = None
+
+    @property
+    def seen(self) -> Floats:
+        """What the model sees of the products with a picture, float32 [n, F].
+
+        Raises:
+            PackshotError: there are no pictures.
+        """
+        if self.features is None:
+            raise PackshotError(f"{self.catalog.path} has no pictures that may be learned from.")
+        own = self.features.rows[self.features.pictured]
+        return own if self.named is None else np.concatenate([own, self.named.rows], axis=1)
 
 
 @dataclass(frozen=True)
@@ -210,13 +229,53 @@ def fit_taste(request: TasteRequest, store: Store | None = None, step: Callable[
             f"{request.catalog}; see: packshot events show {request.events}"
         )
     folder = store.derived / _model_key(request, store, catalog, features)
+    named = None
     if not (folder / "index.json").is_file():
-        rows = None if features is None else features.rows
-        preference = fit_preference(request.model, interactions, rows, seed=request.seed)
+        preference, looks = fit_model(request, catalog, products, features, interactions)
         index = build_index(preference.factors, preference.bias, preference.profiles, seed=request.seed)
-        _keep(store, folder, preference, index)
+        _keep(store, folder, preference, index, looks)
     preference, index = load_preference(folder), load_index(folder)
-    return Fitted(store, catalog, products, features, interactions, preference, index, folder)
+    if features is not None and (folder / LOOKS).is_file():
+        named = name_products(products, features, load_tensors(folder / LOOKS)[0]["looks"].numpy())
+    return Fitted(store, catalog, products, features, interactions, preference, index, folder, named)
+
+
+def fit_model(
+    request: TasteRequest,
+    catalog: Catalog,
+    products: Products,
+    features: ProductFeatures | None,
+    interactions: Interactions,
+) -> tuple[Preference, Floats | None]:
+    """Fits the model that was asked for, and returns the products' looks [I, 4 + C] where it sees them."""
+    if request.model == "choice" and features is not None:
+        looks = looks_of(catalog, products)
+        named = name_products(products, features, looks)
+        rows = seen_rows(products, features, named)
+        settings = ChoiceSettings(seed=request.seed)
+        return fit_choice(interactions, rows, named.rows.shape[1], settings), looks
+    seen = None if features is None else features.rows
+    return fit_preference(request.model, interactions, seen, seed=request.seed), None
+
+
+def looks_of(catalog: Catalog, products: Products) -> Floats:
+    """Returns the measures [I, 4 + C] of the products' photos, see `taste.named.describe_looks`."""
+    found = product_features(catalog, products, lambda packed: describe_looks(packed.images), "looks")
+    assert found is not None  # As the features are not.
+    return found.rows
+
+
+def name_products(products: Products, features: ProductFeatures, looks: Floats) -> Named:
+    """Returns what has a name of the products with a picture, by the looks [I, 4 + C] of all."""
+    place = np.flatnonzero(features.pictured)
+    return Named(features.rows[place], looks[place], [products.rows[i].category for i in place.tolist()])
+
+
+def seen_rows(products: Products, features: ProductFeatures, named: Named) -> Floats:
+    """Returns features and named numbers [I, F] of all products; those without a picture have the mean of the rest."""
+    own = np.tile(named.rows.mean(0), (len(products.rows), 1))
+    own[features.pictured] = named.rows
+    return np.concatenate([features.rows, own], axis=1)
 
 
 def features_of(
@@ -239,7 +298,10 @@ def features_of(
 
 
 def evaluate_taste(
-    request: TasteRequest, *, models: tuple[str, ...] = COMPARED, note: Callable[[str], None] | None = None
+    request: TasteRequest,
+    *,
+    models: tuple[str, ...] = (*COMPARED, "choice"),
+    note: Callable[[str], None] | None = None,
 ) -> TasteReport:
     """Measures models on any real events: each shopper's last liked product is taken away and looked for.
 
@@ -252,9 +314,17 @@ def evaluate_taste(
     interactions = store.interactions(
         request.at, request.half_life_days, request.weights, items=products.names, use=request.use
     )
-    held = hold_out(with_events(interactions), seed=request.seed)
-    rows = None if features is None else features.rows[columns_with_events(interactions)]
-    return compare(held, rows, models=models, seed=request.seed, note=note)
+    held, columns = hold_out(with_events(interactions), seed=request.seed), columns_with_events(interactions)
+    rows = None if features is None else features.rows[columns]
+
+    def choice() -> Preference:
+        assert features is not None
+        named = name_products(products, features, looks_of(catalog, products))
+        seen = seen_rows(products, features, named)[columns]
+        return fit_choice(held.train, seen, named.rows.shape[1], ChoiceSettings(seed=request.seed))
+
+    fits = {} if features is None else {"choice": choice}
+    return compare(held, rows, models=models, seed=request.seed, note=note, fits=fits)
 
 
 def _model_key(request: TasteRequest, store: Store, catalog: Catalog, features: ProductFeatures | None) -> str:
@@ -276,7 +346,7 @@ def _model_key(request: TasteRequest, store: Store, catalog: Catalog, features: 
     return f"{request.model}-{content_key(about)[:16]}"
 
 
-def _keep(store: Store, folder: Path, preference: Preference, index: ProductIndex) -> None:
+def _keep(store: Store, folder: Path, preference: Preference, index: ProductIndex, looks: Floats | None) -> None:
     """Writes model and index beside their place, then names the whole folder, if the events are still the same.
 
     Else a shopper who was forgotten while the model was fitted would come back with it.
@@ -289,6 +359,8 @@ def _keep(store: Store, folder: Path, preference: Preference, index: ProductInde
             temporary.mkdir(parents=True)
             preference.save(temporary)
             index.save(temporary)
+            if looks is not None:
+                save_tensors(temporary / LOOKS, {"looks": torch.from_numpy(looks)}, {})
             if folder.exists():
                 shutil.rmtree(folder)
             temporary.replace(folder)

@@ -25,6 +25,7 @@ from packshot.tasks.made_from import note_made_from
 from packshot.tasks.rank import find_shopper
 from packshot.tasks.trained import generated_picture, slug
 from packshot.tasks.workshop import Workshop, open_workshop
+from packshot.taste.fit import DEFAULT
 from packshot.taste.making import MakeSettings
 from packshot.taste.redesign import RedesignSettings, group_profile, redesign
 from packshot.taste.store import Store, open_store
@@ -117,7 +118,9 @@ def redesign_product(request: RedesignRequest, *, quiet: bool = True) -> Redesig
             check_free(paths)
         members = _members(request, store)
         gate = request_gate(run, request)
-        workshop = open_workshop(store, run, request.catalog, MakeSettings(n=1, samples=16, steps=0, seed=request.seed))
+        settings = MakeSettings(n=1, samples=16, steps=0, seed=request.seed)
+        # By the model through which gradients flow from the picture.
+        workshop = open_workshop(store, run, request.catalog, settings, by=DEFAULT)
         bar.update(0.4, "the product")
         profiles = _profiles(workshop, members)
         photo, label, about = _photo(request, run, workshop)

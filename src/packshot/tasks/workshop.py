@@ -8,17 +8,24 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from packshot.catalog import Catalog, Packed
 from packshot.core.errors import PackshotError, UsageError
 from packshot.core.runs import RunFolder
 from packshot.tasks.rank import Fitted, TasteRequest, fit_taste
 from packshot.tasks.trained import load_run_generator
+from packshot.taste.fit import DEFAULT
+from packshot.taste.history import Chooser
 from packshot.taste.making import Maker, MakeSettings
 from packshot.taste.products import picture_side
+from packshot.taste.quiz import Quiz, QuizSettings, open_quiz
 from packshot.taste.store import Store
 from packshot.taste.view import load_view
 from packshot.taste.why import Shelf
+
+TASTE = "choice"
+"""The model that pictures are made and newcomers are asked by: it sees what has a name, and knows how unsure it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,20 +33,28 @@ class Workshop:
     """Everything that pictures for any shopper of a store are made with.
 
     Attributes:
-        fitted: the model of taste, its products and histories.
-        maker: makes pictures for profiles.
+        fitted: the model that products are ranked by, its products and histories.
+        taste: the model that pictures are made and newcomers are asked by, of the same.
+        maker: makes pictures for profiles of `taste`.
         shelf: what the products look like.
     """
 
     fitted: Fitted
+    taste: Fitted
     maker: Maker
     shelf: Shelf
 
 
 def open_workshop(
-    store: Store, run: RunFolder, catalog: Path | None, settings: MakeSettings, categories: Sequence[str] = ()
+    store: Store,
+    run: RunFolder,
+    catalog: Path | None,
+    settings: MakeSettings,
+    categories: Sequence[str] = (),
+    *,
+    by: str = TASTE,
 ) -> Workshop:
-    """Fits the model of taste (or reads the one that the store keeps) and draws the samples of the generator.
+    """Fits the models of taste (or reads those that the store keeps) and draws the samples of the generator.
 
     Args:
         store: the events.
@@ -47,6 +62,7 @@ def open_workshop(
         catalog: whose products are ranked; None: the one that the run was trained on.
         settings: how pictures are made.
         categories: to make; none: all that the generator has.
+        by: the model that pictures are made by.
 
     Raises:
         UsageError: an unknown category, nothing to learn from, or no catalogue is known.
@@ -60,19 +76,73 @@ def open_workshop(
             f"The catalogue {catalog} has no pictures that may be learned from, so nothing can be made by taste; "
             "ingest photos, or rank alone: packshot rank."
         )
+    taste = fitted if by == DEFAULT else fit_newcomers(store, catalog, by)
     shelf = open_shelf(fitted)
     maker = Maker(
         generator,
-        fitted.preference,
+        taste.preference,
         load_view(),
-        fitted.features.rows[fitted.features.pictured],
+        taste.seen,
         side=shelf.pixels.shape[1],
         channels=shelf.pixels.shape[3],
         margin=shelf.margin,
         categories=categories,
         settings=settings,
+        named=taste.named,
     )
-    return Workshop(fitted, maker, shelf)
+    return Workshop(fitted, taste, maker, shelf)
+
+
+def fit_newcomers(store: Store, catalog: Path, by: str = TASTE) -> Fitted:
+    """Returns the model that newcomers are asked by and pictures are made by."""
+    return fit_taste(TasteRequest(events=store.path, catalog=catalog, model=by, use="personalise"), store)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A newcomer's quiz, and what it says so far.
+
+    Attributes:
+        quiz: after the answers; its profile is one of the model of `fit_newcomers`.
+        pair: the numbers of the two products to ask about next.
+        ranked: numbers of the products, best first, without those that were chosen.
+        scores: of these, in standard deviations of a typical shopper's utility.
+    """
+
+    quiz: Quiz
+    pair: tuple[int, int]
+    ranked: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float64]
+
+
+def ask_newcomer(taste: Fitted, choices: str, *, seed: int = 0) -> Asked:
+    """Goes through a newcomer's answers; only products with a picture are asked about and ranked.
+
+    The list is by what the newcomer likes alone: how much others touch a product is not theirs to answer for.
+
+    Args:
+        taste: see `fit_newcomers`.
+        choices: "a" for the first product of each pair, "b" for the second.
+        seed: of the questions.
+
+    Raises:
+        UsageError: other letters.
+    """
+    if set(choices) - {*"ab"}:
+        raise UsageError(f"--newcomer is '{choices}'; it takes letters a and b, one for each answer so far.")
+    assert taste.features is not None
+    model, shown = taste.preference, np.flatnonzero(taste.features.pictured)
+    liked = np.diff(taste.interactions.positive.indptr) > 0
+    bias = np.zeros(len(shown), np.float32) if isinstance(model.history, Chooser) else model.bias[shown]
+    quiz = open_quiz(model.factors[shown], bias, model.profiles[liked], settings=QuizSettings(seed=seed))
+    for letter in choices:
+        first, second = quiz.next_pair()
+        quiz.answer(*((first, second) if letter == "a" else (second, first)))
+    scores = quiz.scores()
+    order = np.argsort(-scores, kind="stable")
+    order = order[~np.isin(order, [one for one, _ in quiz.asked])]
+    first, second = quiz.next_pair()
+    return Asked(quiz, (int(shown[first]), int(shown[second])), shown[order], scores[order])
 
 
 def open_shelf(fitted: Fitted) -> Shelf:
@@ -108,9 +178,9 @@ def _catalog_of(run: RunFolder) -> Path:
     return Path(path)
 
 
-def attributes_of(maker: Maker, sample: int) -> dict[str, str]:
-    """Returns the attributes that a sample of the pool was asked for, by name."""
+def attributes_of(maker: Maker, cond: npt.NDArray[np.float32]) -> dict[str, str]:
+    """Returns the attributes that a picture's condition [A] asked for, by name."""
     known = maker.generator.conditions
-    if maker.pool.cond is None or known is None:
+    if known is None:
         return {}
-    return {known.places[j][0]: known.places[j][1] for j in np.flatnonzero(maker.pool.cond[sample]).tolist()}
+    return {known.places[j][0]: known.places[j][1] for j in np.flatnonzero(cond).tolist()}

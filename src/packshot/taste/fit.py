@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from packshot.core.errors import UsageError, lookup
+from packshot.taste.choice import ChoiceSettings, fit_choice
 from packshot.taste.factors import ALS, FactorSettings, fit_als, fit_bpr, fit_popularity
 from packshot.taste.hybrid import HybridSettings, fit_hybrid
 from packshot.taste.interactions import Interactions
@@ -25,6 +26,10 @@ def _dvbpr(interactions: Interactions, features: Floats | None, seed: int) -> Pr
     return fit_visual(interactions, _needed("dvbpr", features), settings, "dvbpr")
 
 
+def _choice(interactions: Interactions, features: Floats | None, seed: int) -> Preference:
+    return fit_choice(interactions, _needed("choice", features), settings=ChoiceSettings(seed=seed))
+
+
 def _needed(name: str, features: Floats | None) -> Floats:
     if features is None:
         raise UsageError(
@@ -35,6 +40,7 @@ def _needed(name: str, features: Floats | None) -> Floats:
 
 MODELS: Mapping[str, Fit] = {
     "hybrid": lambda x, f, seed: fit_hybrid(x, f, HybridSettings(seed=seed)),
+    "choice": _choice,
     "popularity": lambda x, f, seed: fit_popularity(x),
     "als": lambda x, f, seed: fit_als(x, replace(ALS, seed=seed)),
     "bpr": lambda x, f, seed: fit_bpr(x, FactorSettings(seed=seed)),

@@ -24,7 +24,7 @@ from torch import Tensor
 from packshot.core.errors import PackshotError, UsageError, lookup, suggest
 from packshot.core.files import read_json, write_json
 from packshot.models.weights import load_tensors, save_tensors, take_part
-from packshot.taste.history import HISTORIES, Blend, HistoryMap, Solver
+from packshot.taste.history import HISTORIES, Blend, Chooser, HistoryMap, Solver
 from packshot.taste.interactions import Interactions
 from packshot.taste.pictures import PictureMap
 
@@ -58,7 +58,7 @@ class Preference:
     warm: npt.NDArray[np.bool_]
     settings: dict[str, Any] = field(default_factory=dict)
     pictures: PictureMap | None = None
-    history: HistoryMap | Solver | Blend | None = None
+    history: HistoryMap | Solver | Blend | Chooser | None = None
 
     @cached_property
     def _rows(self) -> dict[str, int]:

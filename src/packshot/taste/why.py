@@ -65,7 +65,7 @@ class Counterfactual:
     """A history, and the same with something taken away.
 
     Args:
-        preference: of a model that judges any history.
+        preference: of a model that judges any history; the list is by it, the pictures by that of the maker.
         history: signed weights [1, I].
         maker: that the pictures were made with.
         places: of the list.
@@ -74,6 +74,7 @@ class Counterfactual:
     def __init__(self, preference: Preference, history: csr_matrix, maker: Maker, places: int) -> None:
         self.preference, self.history, self.maker, self.places = preference, history.tocsr(), maker, places
         self.profile: Floats = preference.fold_in(self.history)[0]
+        self.taste: Floats = maker.preference.fold_in(self.history)[0]
         self.listed = self._list(self.profile, self.history.indices)
 
     def without(self, name: str, items: Ints, made: Made, n: int, *, again: bool = False) -> Driver:
@@ -91,13 +92,13 @@ class Counterfactual:
         weight = float(left.data[gone].sum())
         left.data = np.where(gone, 0, left.data).astype(np.float32)
         left.eliminate_zeros()
-        profile: Floats = self.preference.fold_in(left)[0]
+        profile, taste = self.preference.fold_in(left)[0], self.maker.preference.fold_in(left)[0]
         features = made.features[:n]
-        effect = self.maker.score(self.profile, features).mean() - self.maker.score(profile, features).mean()
+        effect = self.maker.score(self.taste, features).mean() - self.maker.score(taste, features).mean()
         # What was taken away stays out of the list: else it would only come back as new.
         listed = self._list(profile, self.history.indices)
         lost = len(np.setdiff1d(self.listed, listed))
-        anew = self.maker.make(profile[None])[0] if again else None
+        anew = self.maker.make(taste[None])[0] if again else None
         return Driver(name, len(items), round(weight, 3), round(float(effect), 4), lost, listed, anew)
 
     def items(self, names: Sequence[str], made: Made, n: int) -> list[Driver]:
@@ -184,10 +185,10 @@ class Shelf:
         return out
 
     def nearest(self, features: Floats, n: int = 3) -> list[list[tuple[int, float]]]:
-        """Returns the n products nearest to each of features [N, F], with cosine similarity, the nearest first."""
+        """Returns the n products nearest to each of features [N, F or more], with their similarity (cosine)."""
         rows = np.flatnonzero(self.pictured)
         centre = self.features[rows].mean(0)
-        near = unit_rows(features, centre) @ unit_rows(self.features[rows], centre).T
+        near = unit_rows(features[:, : self.features.shape[1]], centre) @ unit_rows(self.features[rows], centre).T
         order = np.argsort(-near, axis=1, kind="stable")[:, :n]
         return [
             [(int(rows[i]), round(float(similar[i]), 3)) for i in best]
