@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Processes that run tests; each of them uses one thread.
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-all check bench docs clean
+.PHONY: help setup demo test test-browser test-all check bench docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ demo: setup  ## real photos in, new product pictures and a report out
 
 test: setup  ## the default tests, under five minutes on two cores
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not gpu and not browser"
+
+test-browser: setup  ## the pages' stories in a headless Chromium; skipped where there is none
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m browser
 
 test-all: setup  ## all tests that this machine can run
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

@@ -125,7 +125,7 @@ def choices(finder: DefectFinder, photos: list[Photo], kind: str) -> list[Choice
             shut = counts * np.where(hurt[:, None] >= gate, 1, [0, 0, 0, 1])
             score = f1(shut.sum(0))
             if at not in best or score > best[at].f1:
-                touched = frozenset(np.plainnonzero(peaks >= gate).tolist())
+                touched = frozenset(np.flatnonzero(peaks >= gate).tolist())
                 best[at] = Choice(replace(limit, opens=gate), score, touched)
     return list(best.values())
 

@@ -143,6 +143,7 @@ def text_run(coloured: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_words_say_category_and_colour(text_run: Path, tmp_path: Path) -> None:
     for colour in ("red", "blue"):
         words = ["--text", f"{colour} trouser", "--n", "12", "--out", tmp_path / colour]

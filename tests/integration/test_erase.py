@@ -246,7 +246,7 @@ erase(words)
         pytest.param("any:replace", 14, marks=pytest.mark.slow),
         ("any:replace", 16),
         pytest.param("task:forget", 0, marks=pytest.mark.slow),
-        ("task:write_json", 0),
+        pytest.param("task:write_json", 0, marks=pytest.mark.slow),
     ],
 )
 def test_killed_on_the_way_the_same_command_finishes(shop: Path, where: str, calls: int) -> None:

@@ -91,6 +91,7 @@ def test_taken_out_and_ingested_again(made: tuple[Path, dict], tmp_path: Path) -
     assert (result["photos"], result["synthetic"]["pictures"]) == (0, 60)
 
 
+@pytest.mark.slow
 def test_trained_compared_and_reported(made: tuple[Path, dict], tmp_path: Path) -> None:
     """The run learns from both; its card says so; what it is compared with are photos alone."""
     out, result = made

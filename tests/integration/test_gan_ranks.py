@@ -27,6 +27,7 @@ def gradients(catalog: Path, out: Path, devices: int) -> dict[str, torch.Tensor]
     return {k: v for k, v in tensors.items() if k.endswith("/exp_avg")}
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_two_ranks_have_the_gradients_of_one(catalog: Path, tmp_path: Path) -> None:
     one, two = (gradients(catalog, tmp_path / str(n), n) for n in (1, 2))

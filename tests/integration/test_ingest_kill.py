@@ -117,6 +117,7 @@ def test_killed_and_resumed_equals_unbroken(moment: str, shop: Path, whole: dict
         assert resumed >= 4 * 64
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_at_random(shop: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
     out = tmp_path / "out"
     chance = random.Random(1)

@@ -72,6 +72,7 @@ def test_samples_are_data_in_equal_shares(run: Path, tmp_path: Path) -> None:
         assert np.array_equal(a["images"], b["images"])
 
 
+@pytest.mark.slow
 def test_evaluation_is_honest_about_few_pictures_and_the_report_is_self_contained(run: Path) -> None:
     result = run_json("evaluate", run, "--n", "300", "--seed", "1")
     figures = {f["name"]: f for f in result["figures"]}
@@ -91,7 +92,7 @@ def test_evaluation_is_honest_about_few_pictures_and_the_report_is_self_containe
         assert text in page
 
 
-@pytest.mark.parametrize("model", ["dcgan", "gan-reference"])
+@pytest.mark.parametrize("model", ["dcgan", pytest.param("gan-reference", marks=pytest.mark.slow)])
 def test_every_other_model_trains_and_creates(model: str, catalog: Path, tmp_path: Path) -> None:
     small = ["--set", "net.g_width=8", "--set", "net.d_width=8", "--set", "loop.batch_size=16"]
     result = run_json("train", catalog, "--out", tmp_path / "run", "--model", model, "--budget", "0.5kimg", *small)
@@ -135,6 +136,7 @@ def test_wrong_commands_are_one_clear_sentence(
     assert (run / "model.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_changed_catalogue_is_noticed(source: Path, tmp_path: Path) -> None:
     run_json("ingest", source, "--out", tmp_path / "cat", *INGEST)
     run_json("train", tmp_path / "cat", "--out", tmp_path / "run", "--budget", "0.2kimg", *TINY)

@@ -121,6 +121,7 @@ def test_an_explanation_names_directions_and_finds_photos(run: Path, gan: Path, 
         assert (gan / "explain" / name).exists()
 
 
+@pytest.mark.slow
 def test_an_explanation_goes_on_without_photos_or_checkpoints(gan: Path, tmp_path: Path) -> None:
     for name in ("run.json", "model.safetensors"):
         (tmp_path / name).write_bytes((gan / name).read_bytes())

@@ -22,6 +22,7 @@ def blurred(images: np.ndarray) -> np.ndarray:
     return np.rint(sum(parts) / 9).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_a_small_part_of_the_yardstick() -> None:
     """The first 1,400 photos of each split, few enough for every run, enough to hold the protocol.
 

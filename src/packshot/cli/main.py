@@ -31,10 +31,12 @@ from packshot.cli import (
     restyle,
     rights,
     search,
+    serve,
     shoot,
     survive,
     train,
     verify,
+    work,
 )
 from packshot.cli.output import to_json
 from packshot.core.errors import PackshotError, suggest
@@ -98,6 +100,9 @@ cli.add_command(survive.survive)
 cli.add_command(audit.audit)
 cli.add_command(credentials.credentials)
 cli.add_command(train.models)
+cli.add_command(serve.serve)
+cli.add_command(work.work)
+cli.add_command(serve.keys)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

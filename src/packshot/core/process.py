@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from packshot.core.errors import PackshotError
@@ -35,6 +36,17 @@ def keep_freed_memory() -> None:
     m_trim_threshold, m_mmap_threshold = -1, -3
     mallopt(m_mmap_threshold, 1 << 30)
     mallopt(m_trim_threshold, (1 << 31) - 1)
+
+
+def give_back_memory() -> None:
+    """Gives freed memory back to the system (glibc), where a process kept it; for once in a while.
+
+    Kept blocks fit the pictures that were, not those that come: after 110 photos of many sizes a worker of `shoot` held
+    607 MiB, growing with each one that was larger than all before, and half of that with this at every eighth.
+    """
+    if sys.platform.startswith("linux"):
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def check_memory(needed: float, what: str, advice: str) -> None:

@@ -7,6 +7,7 @@ main script again, and a script that starts its work without `if __name__ == "__
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from threading import Lock, Thread
 from typing import Any, Generic, TypeVar
 
 from packshot.core.errors import PackshotError, UsageError
-from packshot.core.process import free_memory, keep_freed_memory
+from packshot.core.process import free_memory, give_back_memory, keep_freed_memory
 
 T = TypeVar("T")
 Q = TypeVar("Q")
@@ -31,6 +32,8 @@ AHEAD = 4
 """Questions that wait for each worker, so that none is idle while an answer is written; more would take memory."""
 TRIES = 2
 """Processes that a question may cost; one that kills them all is at fault itself."""
+TIDY = 8
+"""Answers after which a worker gives freed memory back, so that a catalogue takes no more than its largest photos."""
 DEATHS = 20
 """Processes in a row, without an answer between, after which no more are started."""
 START = "import sys; from packshot.core.workers import serve; serve(int(sys.argv[1]))"
@@ -38,6 +41,10 @@ START = "import sys; from packshot.core.workers import serve; serve(int(sys.argv
 
 class WorkerLost(PackshotError):
     """A question to which no worker lived to answer."""
+
+
+class WorkerFault(PackshotError):
+    """The work ended with an error that is none of a user's making."""
 
 
 class Workers(Generic[Q, A]):
@@ -55,8 +62,8 @@ class Workers(Generic[Q, A]):
     def __init__(self, count: int, work: Callable[[Q], A]) -> None:
         self.count, self.work = count, work
         self._ahead = count * AHEAD if count > 1 else 0
-        self._free: SimpleQueue[_Process | None] = SimpleQueue()
-        self._processes: list[_Process] = []
+        self._free: SimpleQueue[WorkerProcess | None] = SimpleQueue()
+        self._processes: list[WorkerProcess] = []
         self._lock = Lock()
         self._closed, self._deaths = False, 0
         self._threads = ThreadPoolExecutor(count)  # They only wait at the pipes.
@@ -119,8 +126,11 @@ class Workers(Generic[Q, A]):
             process = self._free.get()
             try:
                 process = process or self._start()
-                process.pipe.send(question)
-                answer = process.pipe.recv()
+                answer = process.ask(question)
+            except PackshotError:
+                if process is not None:  # It lives, and this is its answer.
+                    self._deaths = 0
+                raise
             except (EOFError, OSError):  # It was killed.
                 if process is not None:
                     process.kill()
@@ -130,16 +140,14 @@ class Workers(Generic[Q, A]):
             finally:
                 self._free.put(process)
             self._deaths = 0
-            if isinstance(answer, _Failure):
-                raise answer.error
             return answer  # type: ignore[no-any-return]  # What comes through a pipe has no type.
         raise _lost()
 
-    def _start(self) -> _Process:
+    def _start(self) -> WorkerProcess:
         with self._lock:
             if self._closed or self._deaths >= DEATHS:
                 raise _lost()
-            process = _Process()
+            process = WorkerProcess()
             self._processes.append(process)
         try:
             process.pipe.send(self.work)
@@ -174,7 +182,7 @@ def serve(number: int) -> None:
     gc.freeze()  # What was imported stays: no need to look through it again and again.
     questions: SimpleQueue[Any] = SimpleQueue()
     Thread(target=_listen, args=(pipe, questions), daemon=True).start()
-    while True:
+    for answered in itertools.count(1):
         question = questions.get()
         answer: Any
         try:
@@ -189,6 +197,8 @@ def serve(number: int) -> None:
             return
         except Exception as e:  # What cannot be pickled raises anything; then nothing was sent.
             pipe.send(_fault(e))
+        if answered % TIDY == 0:
+            give_back_memory()
 
 
 def _receive(pipe: Connection) -> Any:
@@ -219,8 +229,12 @@ class _Failure:
         self.error = error
 
 
-class _Process:
-    """A worker and the pipe to it."""
+class WorkerProcess:
+    """A worker and the pipe to it, for who wants one by itself; `Workers` keeps several.
+
+    Attributes:
+        pipe: to the worker; the first thing that it is sent is the work, then come questions.
+    """
 
     def __init__(self) -> None:
         self.pipe, theirs = Pipe()
@@ -240,9 +254,33 @@ class _Process:
         )
         theirs.close()
 
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._popen.pid
+
+    def ask(self, question: Any) -> Any:
+        """Sends a question, and returns its answer, however long that takes.
+
+        Raises:
+            PackshotError: what the work ended with.
+            EOFError, OSError: the process was killed.
+        """
+        self.pipe.send(question)
+        answer = self.pipe.recv()
+        if isinstance(answer, _Failure):
+            raise answer.error
+        return answer
+
     def kill(self) -> None:
+        """Ends the process at once."""
         self._popen.kill()
         self._popen.wait()
+
+    def close(self) -> None:
+        """Ends the process, and closes the pipe; nobody may be waiting at it."""
+        self.kill()
+        self.pipe.close()
 
 
 def _done(waiting: dict[Future[A], T]) -> Iterator[tuple[T, Future[A]]]:
@@ -260,7 +298,7 @@ def _lost() -> WorkerLost:
 
 def _fault(e: Exception) -> _Failure:
     return _Failure(
-        PackshotError(f"A worker failed: {type(e).__name__}: {e}. This is a fault in Packshot; please report it.")
+        WorkerFault(f"A worker failed: {type(e).__name__}: {e}. This is a fault in Packshot; please report it.")
     )
 
 

@@ -15,7 +15,8 @@ margins, boxes and polygons are written as on the command line: layout.margin = 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +33,10 @@ from packshot.tasks.enhance import Enhance, EnhanceRequest
 from packshot.tasks.extend import Extend, ExtendRequest, parse_margins
 from packshot.tasks.repair import Repair, RepairRequest
 from packshot.tasks.restyle import Restyle, RestyleRequest
+from packshot.tasks.shoot import ShootRequest, build_shoot
+
+WHOLE = "shoot"
+"""A task that is a whole recipe by itself: it ends with the notice and the channel's check."""
 
 
 class Task(NamedTuple):
@@ -54,6 +59,7 @@ TASKS: dict[str, Task] = {
     "backdrop": Task(BackdropRequest, lambda request: Backdrop(request, Cutout())),
     "extend": Task(ExtendRequest, lambda request: Extend(request, Cutout())),
     "restyle": Task(RestyleRequest, lambda request: Restyle(request, Cutout() if request.only else None)),
+    WHOLE: Task(ShootRequest, build_shoot),
 }
 
 
@@ -61,11 +67,20 @@ def _shape(text: str) -> Shape:
     return Polygon.parse(text) if " " in text.strip() else Rectangle.parse(text)
 
 
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as e:
+        raise UsageError(f"'{text}' is no day; write it as 2026-08-02.") from e
+
+
 WRITTEN: dict[str, Callable[[str], Any]] = {
     "backdrop.layout.margin": parse_length,
     "extend.margins": parse_margins,
     "repair.shapes": _shape,
     "anonymise.boxes": Rectangle.parse,
+    "anonymise.allow.box": Rectangle.parse,
+    "shoot.on": _day,
 }
 """Settings that are written as text, and what reads them; a list is read one by one."""
 
@@ -85,16 +100,38 @@ def read_recipe(path: Path) -> Chain:
             f"{path} is not a recipe of pictures; it consists of [[step]] tables, each with its task"
             + (f", and does not know '{unknown[0]}'." if unknown else ".")
         )
-    return Chain(path.stem, [_step(number, step) for number, step in enumerate(steps, 1)])
+    if any(isinstance(step, Mapping) and step.get("task") == WHOLE for step in steps):
+        raise UsageError(f"{WHOLE} is a whole recipe by itself; use packshot {WHOLE} --channel NAME.")
+    return Chain(path.stem, build_tasks(steps))
 
 
-def _step(number: int, table: Mapping[str, Any]) -> Edit:
+def build_tasks(steps: Sequence[Mapping[str, Any]]) -> list[Edit]:
+    """Makes the tasks of a recipe's step tables ready, in order.
+
+    Raises:
+        PackshotError: a task's weights are missing.
+        UsageError: see `read_step`.
+    """
+    asked = [read_step(number, step) for number, step in enumerate(steps, 1)]  # What is wrong is told at once.
+    return [task.build(request) for task, request in asked]
+
+
+def read_step(number: int, table: Mapping[str, Any]) -> tuple[Task, Any]:
+    """Returns the task that a step's table names, and its request.
+
+    Args:
+        number: of the step, from 1, for the sentence.
+        table: "task" and its settings.
+
+    Raises:
+        UsageError: an unknown task or setting, or a value out of range.
+    """
     if not isinstance(table, Mapping) or not isinstance(table.get("task"), str):
         raise UsageError(f'Step {number} names no task; write task = "cutout", for example.')
     task = lookup("task", table["task"], TASKS)
     settings = {key: value for key, value in table.items() if key != "task"}
     where = f"{table['task']}."
-    return task.build(build_config(task.request, _read(settings, where), where))
+    return task, build_config(task.request, _read(settings, where), where)
 
 
 def _read(table: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -104,6 +141,8 @@ def _read(table: Mapping[str, Any], where: str) -> dict[str, Any]:
         read = WRITTEN.get(f"{where}{key}")
         if isinstance(value, Mapping):
             value = _read(value, f"{where}{key}.")
+        elif isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
+            value = [_read(v, f"{where}{key}.") for v in value]
         elif read is not None:
             value = [read(str(v)) for v in value] if isinstance(value, list) else read(str(value))
         out[key] = value

@@ -54,6 +54,8 @@ class RepairRequest:
         shapes: rectangles and polygons; in percent they fit photos of any size.
         marks: text and marks that lie on the photo.
         auto: damage that is found: dust, scratches, stains, holes, missing blocks.
+        auto_network: with `auto`, whether the network looks for dust, scratches and stains, too, if it is installed. It
+            finds twice as many, and now and then takes a button or a piping for one.
         attest: a sentence by which whoever asks says that he holds the rights to remove a mark; it is recorded.
         method: "network": an inpainter says what stands in the hole, patches of the photo add the texture; "patch":
             patches alone; "auto": "network" where its weights are installed.
@@ -70,6 +72,7 @@ class RepairRequest:
     shapes: tuple[Shape, ...] = ()
     marks: bool = False
     auto: bool = False
+    auto_network: bool = True
     attest: str | None = None
     method: Method = "auto"
     grow: float = 0.0
@@ -131,7 +134,7 @@ class Repair:
         self.request, self.find_marks = request, find_marks
         self.drawn = None if request.mask is None else decode(request.mask).pixels
         self.network: Inpainter | None = None if request.method == "patch" else load_inpainter()
-        self.finder: DefectFinder | None = load_defect_finder() if request.auto else None
+        self.finder: DefectFinder | None = load_defect_finder() if request.auto and request.auto_network else None
         if request.method == "network" and self.network is None:
             raise PackshotError("The inpainter's weights are not installed; use --method patch.")
 

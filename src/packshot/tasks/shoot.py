@@ -104,7 +104,8 @@ def build_shoot(request: ShootRequest) -> Chain:
     if request.white_balance:
         steps.append(Enhance(EnhanceRequest(white_balance=request.white_balance)))
     if request.repair:
-        steps.append(Mend(Repair(RepairRequest(auto=True))))
+        # Nobody looks at each of these pictures, so no network may take a button for dust.
+        steps.append(Mend(Repair(RepairRequest(auto=True, auto_network=False))))
     steps += [
         Cutout(CutoutRequest(threshold=request.threshold)),
         Declutter(),
@@ -226,7 +227,11 @@ class Enlarge:
         if need <= ENOUGH:
             return Edited(image=image, figures={"scale": 1})
         scale = min(LARGEST_STEP, math.ceil(need))
-        return self.edits[scale](_cropped(image))
+        part = _cropped(image)
+        at = part.history[-1].params
+        done = self.edits[scale](part)
+        # Who shows photo and result one over the other has to know where the photo was cut.
+        return replace(done, figures={**done.figures, "from": [at["left"], at["top"], at["width"], at["height"]]})
 
 
 def _cropped(image: ProductImage) -> ProductImage:
