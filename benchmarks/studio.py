@@ -191,7 +191,7 @@ def _submit(http: httpx.Client, photos: list[Path]) -> str:
     for path in photos:
         answer = http.post("/v1/pictures", files={"file": (path.name, path.read_bytes(), "image/jpeg")})
         answer.raise_for_status()
-        shas.append(answer.json()["sha256"])
+        shas.append(answer.json()["pictures"][0]["sha256"])
     answer = http.post("/v1/jobs", json={"pictures": shas, "operations": STEPS})
     answer.raise_for_status()
     return str(json.loads(answer.text)["id"])
