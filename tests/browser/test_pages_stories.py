@@ -158,6 +158,7 @@ def open_in_repair(page: Any, path: Path) -> None:
     page.locator("#file").set_input_files(path)
     page.wait_for_url("**/repair?picture=*")
     page.locator("#photo").evaluate("async (img) => { await img.decode(); }")
+    page.locator("#repair[data-ready]").wait_for()  # On a busy machine the scripts may come after the photo.
 
 
 def paint(page: Any, x0: float, y0: float, x1: float, y1: float) -> None:

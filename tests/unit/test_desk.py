@@ -337,3 +337,16 @@ def test_every_task_is_described() -> None:
     assert {"cutout", "enhance", "repair", "restyle", "backdrop", "extend", "anonymise"} <= tasks.keys()
     assert "description" in tasks["enhance"]["properties"]["scale"]
     assert json.loads(json.dumps(tasks)) == tasks
+
+
+def test_an_edit_that_is_kept_ready_is_that_of_these_very_files() -> None:
+    steps, plain = [{"task": "repair", "mask": f"picture:{'c' * 64}", "method": "patch"}], photo(0, 60, 80)
+    results = []
+    for top in (8, 50):
+        mask = np.zeros((80, 60), np.uint8)
+        mask[top : top + 10, 20:30] = 255
+        done = edit_one(steps, encoded(plain, "PNG"), "shoe.png", Output(), {"c" * 64: encoded(mask, "PNG")})
+        assert done.data is not None
+        changed = np.asarray(Image.open(io.BytesIO(done.data)).convert("RGB")) != np.asarray(plain)[..., :3]
+        results.append(np.flatnonzero(changed.any(axis=(1, 2))))
+    assert results[0].max() < 18 and results[1].min() >= 50

@@ -6,6 +6,7 @@ Everything heavy is imported inside: the server imports this file only to name i
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import tempfile
@@ -197,7 +198,9 @@ def _ready(steps: Sequence[Mapping[str, Any]], output: Output, pictures: Mapping
     from packshot.jobs.steps import build_steps
 
     today = date.today().isoformat()  # Channels and laws have rules that begin on a day.
-    key = json.dumps([today, list(map(dict, steps)), dataclasses.asdict(output)], sort_keys=True, default=str)
+    # By what the files hold, whatever they are called: nobody may get another's mask.
+    held = {name: hashlib.sha256(data).hexdigest() for name, data in pictures.items()}
+    key = json.dumps([today, list(map(dict, steps)), dataclasses.asdict(output), held], sort_keys=True, default=str)
     if key in _edits:
         _edits.move_to_end(key)
         return _edits[key][0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from functools import partial
 from typing import Any
@@ -207,7 +208,7 @@ def _repair(
     """Repairs a photo in the desk and keeps the result."""
     limits = studio.settings.limits
     fitted = desk.ask(fit_mask, mask, photo.width, photo.height, limits, quick=True)
-    reference = "0" * 64
+    reference = hashlib.sha256(fitted).hexdigest()
     steps = [{"task": "repair", "mask": f"picture:{reference}", **settings}]
     data = studio.read_picture(photo.tenant, photo.sha256)
     done = desk.ask(edit_one, steps, data, photo.name, Output(), {reference: fitted})

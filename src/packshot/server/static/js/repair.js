@@ -255,3 +255,6 @@ at("many-run").onclick = async () => {
     at("many-run").disabled = false;
   }
 };
+
+// For whoever drives this page from outside: from here on every control works.
+page.dataset.ready = "yes";
