@@ -108,6 +108,7 @@ def test_a_torn_newest_checkpoint_is_passed_over(catalog: Path, unbroken: Callab
     assert sha256(out / "model.safetensors") == unbroken("vae")
 
 
+@pytest.mark.slow
 def test_a_finished_run_goes_on_with_a_larger_budget(catalog: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run_json("train", catalog, "--out", out, "--budget", "0.32kimg", *TINY)

@@ -48,6 +48,7 @@ def test_truncation_makes_pictures_of_a_category_alike(run: Path, tmp_path: Path
     assert spread["0"] == 0
 
 
+@pytest.mark.slow
 def test_like_a_photo(run: Path, photo: Path, tmp_path: Path) -> None:
     one = run_json("create", run, "--like", photo, "--variation", "0", "--out", tmp_path / "0")
     assert len(one["pictures"]) == 1

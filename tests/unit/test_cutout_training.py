@@ -118,6 +118,7 @@ def test_pictures_are_read_by_split_and_cut_to_their_boxes(tmp_path: Path) -> No
     assert read_objects([tmp_path / "thing.png"])[0].shape == (31, 30, 4)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_unbroken_one(composer: Composer, tmp_path: Path) -> None:
     def settings(steps: int) -> CutoutTraining:
         small = MattingConfig(widths=(4, 4, 6, 8, 8), detail=4)

@@ -274,7 +274,8 @@ def test_pictures_that_steps_name_are_theirs_alone() -> None:
         edit_one([step], encoded(photo(0), "JPEG"), "shoe.jpg", Output(), {"b" * 64: mask})
 
 
-def test_verify_one_names_the_file_and_no_folder_of_ours() -> None:
+def test_verify_one_names_the_file_and_no_folder_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACKSHOT_HOME", str(tmp_path))  # What other tests released must not look like it.
     found = verify_one(encoded(photo(0), "JPEG"), "shoe.jpg", Limits())
     assert (found["file"], found["verdict"]) == ("shoe.jpg", "unmarked")
     assert "packshot-desk" not in json.dumps(found)

@@ -323,6 +323,7 @@ def shop(fast: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
     return folder / "store", folder / "catalog"
 
 
+@pytest.mark.slow
 def test_a_shoppers_page_is_what_rank_says(shop: tuple[Path, Path]) -> None:
     store, catalog = shop
     some = show_shoppers(store, 0, 10)
@@ -379,6 +380,7 @@ def test_pictures_for_a_shopper_come_with_their_reasons(shop: tuple[Path, Path],
         make_for(store, trained, catalog, "u1")
 
 
+@pytest.mark.slow
 def test_choices_become_events_of_the_shops_own_profile(shop: tuple[Path, Path], tmp_path: Path) -> None:
     import shutil
 

@@ -89,6 +89,7 @@ def test_mean_pooling_leaves_the_padding_out_and_the_last_block_takes_the_maximu
         torch.testing.assert_close(got, expected)
 
 
+@pytest.mark.slow
 def test_the_published_pth_and_safetensors_are_the_same(
     file: Path, weights: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

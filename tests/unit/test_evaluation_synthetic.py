@@ -26,6 +26,7 @@ def test_good_pictures_teach_and_wrong_ones_mislead() -> None:
     assert (right.n, wrong.n, both.n, right.n_real) == (200, 200, 400, 200)
 
 
+@pytest.mark.slow
 def test_too_few_pictures_give_a_warning_and_no_number() -> None:
     few = bars(LEAST - 1, 1)
     photos, figure, _ = compute_synthetic_use(few, bars(10, 2), bars(200, 4), ("up", "flat"), seed=0)

@@ -425,7 +425,10 @@ def test_a_thousand_jobs_at_once_are_all_taken(app: FastAPI, client: TestClient)
     assert len({id for _, id in answers}) == 1000
 
 
-def test_verify_is_told_by_bytes_and_by_form(client: TestClient) -> None:
+def test_verify_is_told_by_bytes_and_by_form(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PACKSHOT_HOME", str(tmp_path))  # What other tests released must not look like it.
     photo = jpeg(60)
     form = client.post("/v1/verify", files={"file": ("a.jpg", photo)}).json()
     assert (form["verdict"], form["file"]) == ("unmarked", "a.jpg")

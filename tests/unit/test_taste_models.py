@@ -191,6 +191,7 @@ def test_nothing_to_learn_from(features: np.ndarray) -> None:
         fit_preference("vbpr", only(1), None)
 
 
+@pytest.mark.slow
 def test_rivals_that_are_drawn_stand_for_all(held: Held, features: np.ndarray) -> None:
     few = fit_hybrid(held.train, features, replace(FAST, rivals=20, steps=300))
     assert auc(few, held) > 0.7
