@@ -331,7 +331,8 @@ def test_a_shopper_makes_a_picture_once_and_it_is_kept(tmp_path: Path, monkeypat
     assert edits[0] >= 1 and edits[1] == edits[0]  # The second time nothing was made.
 
 
-def test_verify_says_it_in_words_and_keeps_nothing(tmp_path: Path) -> None:
+def test_verify_says_it_in_words_and_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACKSHOT_HOME", str(tmp_path / "home"))  # What other tests released must not look like it.
     app = make_app(tmp_path, keys="on")
     with running(app) as client:
         part = client.post("/verify", files={"file": ("my photo.jpg", jpeg(), "image/jpeg")}, headers=PART)
