@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from packshot.jobs import outside
 from packshot.jobs.outside import Answer, Bounds, Refused, Unreachable, check_address, check_url, exchange
+from packshot.jobs.steps import wanted_pictures
 from packshot.server.feeds import read_feed
-from packshot.server.fetch import named_pictures, read_base64, with_parts
+from packshot.server.fetch import read_base64, with_parts
 from packshot.server.problems import Problem
 
 PUBLIC = Bounds()
@@ -367,7 +368,7 @@ def test_base64_and_data_urls() -> None:
 def test_pictures_that_steps_name() -> None:
     a, b = "a" * 64, "b" * 64
     steps = [{"task": "repair", "mask": f"picture:{a}"}, {"task": "restyle", "styles": [f"picture:{b}:0.5", "ink:0.5"]}]
-    assert named_pictures(steps) == [a, b]
+    assert wanted_pictures(steps) == [a, b]
     assert with_parts({"mask": "part:mask", "styles": ["part:mask:0.3", "ink"], "n": 3}, {"mask": a}) == {
         "mask": f"picture:{a}",
         "styles": [f"picture:{a}:0.3", "ink"],

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from packshot.cli.output import emit, json_option, printable
+from packshot.cli.output import emit, json_option
+from packshot.core.text import printable
 
 
 @click.group()

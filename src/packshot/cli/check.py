@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from packshot.cli.output import emit, json_option, printable, quiet_option
+from packshot.cli.output import emit, json_option, quiet_option
 from packshot.core.errors import UsageError
+from packshot.core.text import printable
 
 if TYPE_CHECKING:
     from packshot.release.checks import Finding

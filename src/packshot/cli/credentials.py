@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from packshot.cli.output import emit, json_option, printable
+from packshot.cli.output import emit, json_option
 from packshot.cli.signing import signing_options
+from packshot.core.text import printable
 
 
 @click.group()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from packshot.cli.output import emit, json_option, printable
+from packshot.cli.output import emit, json_option
 from packshot.core.errors import UsageError
+from packshot.core.text import printable
 
 if TYPE_CHECKING:
     from packshot.tasks.erase import EraseResult

@@ -42,11 +42,6 @@ def to_json(value: Any) -> str:
     return text
 
 
-def printable(text: str) -> str:
-    """Returns text for a terminal: a file's name may hold line breaks, control sequences and what is no text."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)

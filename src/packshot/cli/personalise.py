@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from packshot.cli.output import emit, json_option, printable, quiet_option
+from packshot.cli.output import emit, json_option, quiet_option
 from packshot.cli.signing import signing_options
 from packshot.core.errors import UsageError
+from packshot.core.text import printable
 
 if TYPE_CHECKING:
     from packshot.tasks.personalise import PersonaliseResult

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from packshot.cli.notice import notice_options, noticed
-from packshot.cli.output import emit, json_option, printable, quiet_option
+from packshot.cli.output import emit, json_option, quiet_option
 from packshot.cli.signing import signing_options
 from packshot.core.errors import PackshotError
+from packshot.core.text import printable
 
 if TYPE_CHECKING:
     from packshot.tasks.batch import BatchResult

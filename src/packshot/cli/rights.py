@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from packshot.cli.output import emit, json_option, printable
+from packshot.cli.output import emit, json_option
+from packshot.core.text import printable
 
 if TYPE_CHECKING:
     from packshot.catalog.rights import RightsReport

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from packshot.cli.output import emit, json_option, printable
+from packshot.cli.output import emit, json_option
+from packshot.core.text import printable
 
 if TYPE_CHECKING:
     from packshot.tasks.survive import Survived

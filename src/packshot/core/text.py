@@ -1,4 +1,9 @@
-"""Text from elsewhere: a file's name may have bytes that are no letters."""
+"""Text from elsewhere: a name may have bytes that are no letters, and letters that no terminal should see."""
+
+
+def printable(text: str) -> str:
+    """Returns text for a terminal or a sentence: names may hold line breaks, control sequences and what is no text."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def as_utf8(text: str) -> str:

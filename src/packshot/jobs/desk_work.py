@@ -171,22 +171,13 @@ def edit_one(
         photo.parent.mkdir()
         photo.write_bytes(data)
         options = BatchOptions(format=output.format, quality=output.quality, quiet=True, workers=1)
-        result = edit_photos([photo], edit, out, options).photos[0]
-        shown = _without_folder(result, photo.parent)
+        result = edit_photos([photo], edit, out, options).photos[0].without(photo.parent)
         beside = {of: (out / path).read_bytes() for of, path in result.beside.items()}
         if result.picture is None:
-            return OneResult(data=None, mime="", name="", result=shown, beside=beside)
+            return OneResult(data=None, mime="", name="", result=result, beside=beside)
         path = out / result.picture
         mime = next(m for m, e in ENDINGS.items() if e == path.suffix)
-        return OneResult(data=path.read_bytes(), mime=mime, name=path.name, result=shown, beside=beside)
-
-
-def _without_folder(result: PhotoResult, folder: Path) -> PhotoResult:
-    """Returns a result that does not name our folder of the moment, which nobody can look into."""
-    here = f"{folder}/"
-    reason = None if result.reason is None else result.reason.replace(here, "")
-    notes = tuple(note.replace(here, "") for note in result.notes)
-    return dataclasses.replace(result, photo=result.photo.replace(here, ""), reason=reason, notes=notes)
+        return OneResult(data=path.read_bytes(), mime=mime, name=path.name, result=result, beside=beside)
 
 
 _edits: OrderedDict[str, tuple[Edit, tempfile.TemporaryDirectory[str]]] = OrderedDict()

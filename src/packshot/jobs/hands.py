@@ -25,7 +25,7 @@ from packshot.jobs.store import PictureGone, PictureStore, StoreLost
 
 if TYPE_CHECKING:
     from packshot.tasks.edit import Edit
-    from packshot.tasks.journal import PhotoResult, Status
+    from packshot.tasks.journal import Status
 
 ENDING = re.compile(r"\.[A-Za-z0-9]{1,5}")
 MIMES = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
@@ -155,18 +155,17 @@ def do_picture(order: Order, asked: Asked, edit: Edit, store: PictureStore) -> M
     options = BatchOptions(
         format=order.output.format, quality=order.output.quality, overwrite=True, quiet=True, workers=1
     )
-    result = edit_photos([photo], edit, out, options).photos[0]
-    said = _without_folder(result, folder)
+    result = edit_photos([photo], edit, out, options).photos[0].without(photo.parent, out, folder)
     made = None if result.picture is None else _keep(order.tenant, out / result.picture, store)
     return Made(
         status=result.status,
-        reason=said.reason,
+        reason=result.reason,
         result=made,
         beside={name: _keep(order.tenant, out / path, store) for name, path in result.beside.items()},
         confidence=result.confidence,
         receipt=result.receipt,
         figures={**result.figures, **_labels(out, result.picture)},
-        notes=said.notes,
+        notes=result.notes,
         source_type=result.source_type,
     )
 
@@ -191,22 +190,6 @@ def _labels(out: Path, picture: str | None) -> dict[str, Any]:
     """Returns the side-car of a result as a figure "labels": the notice for the page, JSON-LD, the channels' flags."""
     path = None if picture is None else out / f"{picture}.labels.json"
     return {} if path is None or not path.is_file() else {"labels": read_json(path)}
-
-
-class _Said:
-    """The sentences of a result, without the folder of the moment, which nobody can look into."""
-
-    def __init__(self, reason: str | None, notes: tuple[str, ...]) -> None:
-        self.reason, self.notes = reason, notes
-
-
-def _without_folder(result: PhotoResult, folder: Path) -> _Said:
-    def plain(text: str) -> str:
-        for part in ("in", "out"):
-            text = text.replace(f"{folder / part}/", "")
-        return text.replace(f"{folder}/", "")
-
-    return _Said(None if result.reason is None else plain(result.reason), tuple(map(plain, result.notes)))
 
 
 _edits: OrderedDict[str, Edit] = OrderedDict()

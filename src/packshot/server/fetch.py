@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -15,7 +15,9 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Request
 from starlette.datastructures import UploadFile
 
+from packshot.core.text import printable
 from packshot.jobs.desk import Desk, Probe, clean_name, probe
+from packshot.jobs.desk_models import Sample
 from packshot.jobs.outside import Answer, Bounds, Refused, Unreachable, exchange
 from packshot.jobs.records import Picture
 from packshot.jobs.settings import StudioSettings
@@ -24,7 +26,6 @@ from packshot.server.problems import Problem
 
 A = TypeVar("A")
 SHA256 = re.compile(r"[0-9a-f]{64}")
-NAMED = re.compile(r"picture:([0-9a-f]{64})")
 PART = "part:"
 PIECE = 2**20
 SPARE = 16
@@ -178,23 +179,11 @@ async def keep(request: Request, tenant: str, incoming: Incoming) -> Picture:
     )
 
 
-def named_pictures(steps: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Returns the checksums of the pictures that steps name, each once."""
-    found: dict[str, None] = {}
-
-    def look(value: Any) -> None:
-        if isinstance(value, str):
-            found.update(dict.fromkeys(NAMED.findall(value)))
-        elif isinstance(value, Mapping):
-            for inner in value.values():
-                look(inner)
-        elif isinstance(value, (list, tuple)):
-            for inner in value:
-                look(inner)
-
-    for step in steps:
-        look(dict(step))
-    return list(found)
+def keep_sample(studio: Studio, tenant: str, sample: Sample) -> Picture:
+    """Puts a made picture into the store."""
+    return studio.add_picture(
+        tenant, sample.data, name=sample.name, mime="image/png", width=sample.width, height=sample.height
+    )
 
 
 def with_parts(value: Any, parts: Mapping[str, str]) -> Any:
@@ -220,4 +209,4 @@ def _too_large(name: str, most: int) -> Problem:
 
 
 def _shown(name: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in name)[:100]
+    return printable(name)[:100]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args
@@ -52,6 +52,17 @@ class PhotoResult:
     figures: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     again: bool = False
+
+    def without(self, *folders: Path) -> PhotoResult:
+        """Returns it with the names of folders left out of its sentences, for who cannot look into them."""
+
+        def plain(text: str) -> str:
+            for folder in folders:
+                text = text.replace(f"{folder}/", "")
+            return text
+
+        reason = None if self.reason is None else plain(self.reason)
+        return replace(self, photo=plain(self.photo), reason=reason, notes=tuple(map(plain, self.notes)))
 
 
 NOTED: dict[str, type | UnionType] = {

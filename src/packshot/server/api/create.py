@@ -11,7 +11,7 @@ from packshot.jobs.folders import find_run, list_catalogs, list_runs
 from packshot.server.api.bodies import content_kind, json_body
 from packshot.server.api.models import CreateAnswer, CreateBody, CreatedPicture
 from packshot.server.callers import Creator, Reader
-from packshot.server.fetch import desk_of, in_thread, studio_of
+from packshot.server.fetch import desk_of, in_thread, keep_sample, studio_of
 from packshot.server.problems import Problem
 
 router = APIRouter(prefix="/v1", tags=["create"])
@@ -47,15 +47,7 @@ async def create(request: Request, caller: Creator) -> CreateAnswer:
     made = await in_thread(desk_of(request).ask, make_samples, asked)
     pictures = []
     for sample in made.pictures:
-        kept = await in_thread(
-            studio.add_picture,
-            caller.tenant,
-            sample.data,
-            name=sample.name,
-            mime="image/png",
-            width=sample.width,
-            height=sample.height,
-        )
+        kept = await in_thread(keep_sample, studio, caller.tenant, sample)
         pictures.append(CreatedPicture(sha256=kept.sha256, name=kept.name, label=sample.label, href=_href(kept.sha256)))
     return CreateAnswer(
         pictures=pictures,

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse
 
 from packshot.jobs.desk import OneResult, describe_tasks, edit_one
+from packshot.jobs.steps import wanted_pictures
 from packshot.server.api.bodies import content_kind, described, files_of, form_of, json_body, others_of, request_part
 from packshot.server.api.models import (
     EditAnswer,
@@ -33,7 +34,6 @@ from packshot.server.fetch import (
     in_thread,
     keep,
     look_at,
-    named_pictures,
     read_base64,
     read_upload,
     studio_of,
@@ -171,7 +171,7 @@ async def edited(
     steps = [with_parts(operation.model_dump(), sums) for operation in operations]
     pictures = {sums[name]: data for name, data in (parts or {}).items()}
     studio = studio_of(request)
-    missing = [s for s in named_pictures(steps) if s not in pictures]
+    missing = [s for s in wanted_pictures(steps) if s not in pictures]
     if len(missing) > MOST_NAMED:
         raise Problem(422, f"The operations name {len(missing)} pictures; they can name {MOST_NAMED}.")
     for sha256 in missing:

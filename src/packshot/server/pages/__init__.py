@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from packshot.server.pages import (
     create,
+    create_directions,
     create_teach,
     frame,
     incoming,
@@ -29,6 +30,7 @@ ROUTERS: list[APIRouter] = [
     shopper.router,
     verify.router,
     create.router,
+    create_directions.router,
     create_teach.router,
     train.router,
     train_runs.router,

@@ -17,7 +17,7 @@ from packshot.core.errors import PackshotError, UsageError
 from packshot.jobs.choices import Choices, Decided
 from packshot.jobs.desk import check_steps
 from packshot.jobs.desk_models import MOST_SAMPLES, SamplesRequest, find_like, found_file, make_samples
-from packshot.jobs.desk_sliders import SLIDERS, Slider, explain_command, explain_folder, is_explained, read_sliders
+from packshot.jobs.desk_sliders import explain_folder
 from packshot.jobs.folders import (
     Run,
     catalog_of_store,
@@ -27,24 +27,21 @@ from packshot.jobs.folders import (
     list_stores,
     tenant_folder,
 )
-from packshot.jobs.records import ENDED, Job, JobRequest, NotFound, Output
+from packshot.jobs.records import JobRequest, NotFound, Output
 from packshot.jobs.settings import StudioSettings
 from packshot.jobs.studio import Studio
 from packshot.server.callers import Caller, Creator
-from packshot.server.fetch import in_thread, studio_of
+from packshot.server.fetch import in_thread, keep_sample, studio_of
 from packshot.server.pages.asking import (
     Made,
-    commands_of,
-    find_job,
     in_desk,
     number,
-    once,
     one_work,
-    pace_of,
     sentence,
     sheet_of,
     whole,
 )
+from packshot.server.pages.create_directions import directions_of
 from packshot.server.pages.frame import render, several, told, words
 from packshot.server.pages.incoming import take
 from packshot.server.pages.working import works_of
@@ -54,7 +51,6 @@ router = APIRouter(include_in_schema=False, prefix="/create")
 AT_ONCE = 12
 """Pictures of one step of the sheet."""
 SEEDS = 2**31 - 1
-SLIDER_SECONDS = 15.0
 FOUND_SECONDS = 60.0
 ENLARGE = {"2": 2, "4": 4}
 
@@ -104,7 +100,7 @@ def _page(request: Request, caller: Caller, name: str, error: str | None = None)
         "untaught": len(choices.untaught()),
         **_lessons(settings, caller),
         "may_train": caller.may("train"),
-        **(_directions(studio, caller.tenant, chosen) if chosen else {"sliders": None, "job": None, "pace": None}),
+        **(directions_of(studio, caller.tenant, chosen) if chosen else {"sliders": None, "job": None, "pace": None}),
     }
 
 
@@ -293,14 +289,7 @@ def _choose(request: Request, caller: Caller, sha256: str, decision: str) -> Non
     made = sheet_of(request.app.state).get(caller.tenant, sha256)
     sample, kept = made.sample, decision == "keep"
     if kept:
-        studio.add_picture(
-            caller.tenant,
-            sample.data,
-            name=sample.name,
-            mime="image/png",
-            width=sample.width,
-            height=sample.height,
-        )
+        keep_sample(studio, caller.tenant, sample)
     elif was is not None and was.kept:
         _forget(studio, caller.tenant, sha256)
     decided = Decided(sha256=sha256, kept=kept, name=sample.name, label=sample.label, run=made.run, seed=made.seed)
@@ -359,60 +348,3 @@ def shoot_steps(scale: str, ground: str) -> tuple[dict[str, Any], ...]:
     if ground == "none":
         return (larger,)
     return larger, {"task": "backdrop", "background": ground, "layout": {"size": 1000}}
-
-
-@router.post("/explain")
-async def explain(request: Request, caller: Creator) -> Response:
-    """Has the directions of a run found, as a job."""
-    form = await request.form()
-    name = str(form.get("run") or "")
-
-    def begin() -> None:
-        studio = studio_of(request)
-        run = find_run(studio.settings, caller.tenant, name)
-        folder = explain_folder(studio.settings.place, run.path)
-        if not is_explained(folder):
-            title = words(request)("Directions of {name}", name=run.name)
-            argv = explain_command(run.path, folder)
-            once(studio, JobRequest(tenant=caller.tenant, kind="command", title=title, argv=argv, priority=3))
-
-    await in_thread(begin)
-    if request.headers.get("hx-request"):
-        return await directions(request, caller, name)
-    return RedirectResponse(f"/create?run={name}", 303)
-
-
-@router.get("/directions")
-async def directions(request: Request, caller: Creator, run: str) -> Response:
-    """The sliders of a run, or how far they are."""
-
-    def read() -> dict[str, Any]:
-        studio = studio_of(request)
-        found = find_run(studio.settings, caller.tenant, run)
-        return {"run": found, **_directions(studio, caller.tenant, found)}
-
-    context = await in_thread(read)
-    folder = context["folder"]
-    if context["sliders"] is None and is_explained(folder):
-        # Read in the desk: the first time, the directions are computed again and turned as they were named.
-        run_path = context["run"].path
-        name = f"sliders {folder}"
-        work = one_work(request, caller.tenant, name, "sliders", SLIDER_SECONDS, read_sliders, run_path, folder)
-        context["work"] = work
-        if work.ended is not None:
-            context["sliders"], context["work_error"] = work.result, work.error
-    return render(request, "create_directions.html", **context)
-
-
-def _directions(studio: Studio, tenant: str, run: Run) -> dict[str, Any]:
-    """Returns what is known of a run's directions: the sliders, else the job that finds them, and how far it is."""
-    nothing: dict[str, Any] = {"sliders": None, "job": None, "pace": None, "work": None, "work_error": None}
-    folder = explain_folder(studio.settings.place, run.path)
-    nothing["folder"] = folder
-    if (folder / SLIDERS).is_file():
-        sliders: tuple[Slider, ...] = read_sliders(run.path, folder)
-        return {**nothing, "sliders": sliders}
-    job: Job | None = find_job(commands_of(studio, tenant), explain_command(run.path, folder))
-    if job is None:
-        return nothing
-    return {**nothing, "job": job, "pace": pace_of(studio, job) if job.state not in ENDED else None}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ from packshot.jobs.desk_styles import Look, style_preview
 from packshot.jobs.records import NotFound, Output, Picture
 from packshot.jobs.studio import Studio
 from packshot.server.callers import Editor
-from packshot.server.fetch import desk_of, in_thread, studio_of
+from packshot.server.fetch import SHA256, desk_of, in_thread, studio_of
 from packshot.server.pages.frame import language_of, render, words
 from packshot.server.pages.incoming import settings_of, shown
 from packshot.server.pages.repair import keep_result, megapixels, recent, take_one
@@ -32,7 +31,6 @@ NOT_AS_MADE = "the picture is not what was made"
 """What the door says of a lossy file that is not faithful to its pixels."""
 LONGEST_DAYS = 365
 KEPT_FOREVER = "private, max-age=31536000, immutable"
-PICTURE = re.compile(r"[0-9a-f]{64}")
 
 
 @router.get("/restyle")
@@ -44,7 +42,7 @@ async def show(request: Request, caller: Editor, picture: str = "", style: str =
         limits = settings_of(request).limits
         return render(request, "choose.html", page="restyle", recent=found, error=None, limits=limits)
     photo = await in_thread(studio.picture, caller.tenant, picture)
-    own = await in_thread(studio.picture, caller.tenant, style) if PICTURE.fullmatch(style) else None
+    own = await in_thread(studio.picture, caller.tenant, style) if SHA256.fullmatch(style) else None
     names = style_names(language_of(request))
     return render(request, "restyle.html", photo=photo, at=shown(photo), styles=names, own=own, days=LONGEST_DAYS)
 
@@ -74,7 +72,7 @@ async def thumb(request: Request, caller: Editor, sha256: str, style: str) -> Re
     """
     studio = studio_of(request)
     photo = await in_thread(studio.picture, caller.tenant, sha256)
-    if PICTURE.fullmatch(style):
+    if SHA256.fullmatch(style):
         await in_thread(studio.picture, caller.tenant, style)
     return await thumb_of(request, photo, style)
 
@@ -82,7 +80,7 @@ async def thumb(request: Request, caller: Editor, sha256: str, style: str) -> Re
 async def thumb_of(request: Request, photo: Picture, style: str) -> Response:
     """Returns a photo in a style, small; `style` is a preset or the checksum of a picture of the photo's tenant."""
     studio, desk = studio_of(request), desk_of(request)
-    own = PICTURE.fullmatch(style) is not None
+    own = SHA256.fullmatch(style) is not None
     if not own:
         check_style(style)
     kind = f"style-{style[:24]}-{THUMB}"
@@ -129,7 +127,7 @@ def read_wish(form: Mapping[str, Any]) -> Wish:
         UsageError: an unknown style, or a strength that is none.
     """
     style = str(form.get("style") or "")
-    own = PICTURE.fullmatch(style) is not None
+    own = SHA256.fullmatch(style) is not None
     if not own:
         check_style(style)
     try:
