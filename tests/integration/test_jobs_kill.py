@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,46 @@ def test_a_queue_that_is_lost_is_made_anew(workplace: Workplace, studio: Studio)
         path.unlink()
     workplace.start(0.02)
     check_whole(studio, wait_for(studio, job.id, ended, 120), 30)
+
+
+def test_the_queue_forgets_runs_that_ended_long_ago(workplace: Workplace, studio: Studio) -> None:
+    pictures = [
+        *add(studio, 3),
+        studio.add_picture("shop", png(9), name="bad.png", mime="image/png", width=24, height=24),
+    ]
+    job = studio.submit(request_of(pictures))
+    worker = workplace.start()
+    assert wait_for(studio, job.id, ended, 60).counts["failed"] == 1
+    assert wait_for_rows(workplace, lambda rows: rows["workflow_status"] == {"SUCCESS": 1})["operation_outputs"]
+    worker.terminate()
+    worker.wait(20)
+    workplace.more = ("queue_days=0",)
+    worker = workplace.start()
+    assert not any(wait_for_rows(workplace, lambda rows: not rows["workflow_status"]).values())
+    told = studio.job("shop", job.id)
+    assert (told.state, told.finished, told.counts["failed"]) == ("done", 4, 1)
+    assert studio.retry("shop", job.id).state == "queued"  # What the queue forgot, it may be asked again.
+    assert wait_for(studio, job.id, ended, 60).counts["done"] == 3
+    assert workplace.done() == {0: 1, 1: 1, 2: 1}
+
+
+def wait_for_rows(
+    workplace: Workplace, until: Callable[[dict[str, dict[str, int]]], bool]
+) -> dict[str, dict[str, int]]:
+    """Returns what the queue's own tables hold, as soon as it is as wanted: rows by state, where there is one."""
+    tables = {"workflow_status": "status", "operation_outputs": "1", "workflow_input": "1", "workflow_output": "1"}
+    deadline = time.monotonic() + 30
+    while True:
+        with sqlite3.connect(workplace.home / "queue.sqlite") as connection:
+            rows = {
+                name: dict(connection.execute(f"SELECT {by}, count(*) FROM {name} GROUP BY {by}").fetchall())
+                for name, by in tables.items()
+            }
+        connection.close()
+        if until(rows):
+            return rows
+        assert time.monotonic() < deadline, rows
+        time.sleep(0.05)
 
 
 @pytest.mark.slow

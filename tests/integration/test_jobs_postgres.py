@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from threading import Thread
 
@@ -16,10 +18,15 @@ import pytest
 import sqlalchemy as sa
 
 from packshot.jobs import database
+from packshot.jobs.holdings import StudioHolder
+from packshot.jobs.holdings_rows import texts_of
 from packshot.jobs.settings import StudioSettings
 from packshot.jobs.studio import Studio
+from packshot.tasks.erase import carry_out
+from packshot.tasks.erase_finder import make_plan
+from packshot.tasks.erase_plan import EraseRequest
 from tests.integration.test_jobs_kill import ROOT, check_whole
-from tests.jobs_help import add, ended, request_of, wait_for
+from tests.jobs_help import add, ended, png, request_of, wait_for
 from tests.unit import test_jobs_book
 
 pytestmark = pytest.mark.slow
@@ -90,7 +97,8 @@ def settings(postgres: Postgres, tmp_path: Path) -> Iterator[StudioSettings]:
 
 def start_worker(settings: StudioSettings, log: Path, seconds: float) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tests.jobs_help", str(settings.home), str(log), str(seconds)]
-    return subprocess.Popen([*command, f"database={settings.database}"], cwd=ROOT, stdout=subprocess.DEVNULL)
+    more = [f"database={settings.database}", f"queue_days={settings.queue_days}"]
+    return subprocess.Popen([*command, *more], cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
 def test_migrations(settings: StudioSettings) -> None:
@@ -160,3 +168,61 @@ def test_killed_workers_and_a_crashed_database_lose_nothing(
         worker.wait()
     done = [int(line.split()[1]) for line in log.read_text().splitlines()]
     assert len(done) <= 60 + 2 * 2
+
+
+def test_the_queue_forgets_runs_that_ended_long_ago(settings: StudioSettings, tmp_path: Path) -> None:
+    studio = Studio(settings)
+    job = studio.submit(request_of(add(studio, 6)))
+    worker = start_worker(settings, tmp_path / "log", 0.0)
+    wait_for(studio, job.id, ended, 60)
+    assert rows_of(settings) == {"workflow_status": 1, "operation_outputs": 2}
+    worker.terminate()
+    worker.wait(20)
+    worker = start_worker(replace(settings, queue_days=0.0), tmp_path / "log", 0.0)
+    try:
+        until = time.monotonic() + 30
+        while any(rows_of(settings).values()):
+            assert time.monotonic() < until, rows_of(settings)
+            time.sleep(0.1)
+        check_whole(studio, studio.job("shop", job.id), 6)
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def test_an_erasure(settings: StudioSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACKSHOT_HOME", str(tmp_path / "home"))
+    studio = Studio(settings)
+    pictures = add(studio, 4)
+    holder = StudioHolder(settings)
+    request = EraseRequest(what=pictures[1].sha256, holders=(holder,), here=False)
+    job = studio.submit(request_of(pictures, title="Of p1.png", webhook="https://example.com/x"))
+    early = studio.submit(request_of(pictures[1:2]))  # No worker has ever been here: the queue has no tables.
+    first = replace(request, what=add(studio, 1, first=9)[0].sha256)
+    assert carry_out(make_plan(first), first).state == "erased"
+    worker = start_worker(settings, tmp_path / "log", 0.0)
+    try:
+        wait_for(studio, job.id, ended, 60)
+        wait_for(studio, early.id, ended, 60)
+        result = carry_out(make_plan(request), request)
+    finally:
+        worker.kill()
+        worker.wait()
+    assert (result.state, result.problems, result.remains) == ("erased", {}, [])
+    assert result.held[holder.name]["items"] == 2
+    with database.reading(studio.engine) as connection:
+        text = "\n".join(texts_of(connection))
+    assert "p0.png" in text
+    assert not any(word in text for word in ("p1.png", pictures[1].sha256[:12], sha256(png(1)[::-1]).hexdigest()))
+    assert [j.id for j in studio.jobs("shop")] == [job.id]
+    assert rows_of(settings)["workflow_status"] == 0  # Of these jobs the queue keeps nothing, either.
+
+
+def rows_of(settings: StudioSettings) -> dict[str, int]:
+    """Returns how many rows the queue's own tables have."""
+    engine = database.engine(settings)
+    with database.reading(engine) as connection:
+        return {
+            name: connection.execute(sa.text(f"SELECT count(*) FROM dbos.{name}")).scalar_one()
+            for name in ("workflow_status", "operation_outputs")
+        }

@@ -49,6 +49,17 @@ def the_whole_story(store: PictureStore, folder: Path) -> None:
     store.remove(DIGEST)
     assert store.size(DIGEST) is None
     assert store.read_derived(DIGEST, "thumb-320") is None
+    store.drop_mentions({DIGEST})  # Of what is not there.
+    other = "b" * 64
+    shows, names = f"style-{DIGEST[:24]}-320", "styled-sketch-100"
+    store.keep_derived(other, shows, b"in its style")
+    store.keep_derived(other, names, DIGEST.encode())
+    store.keep_derived(other, "thumb-320", b"stays" * 20)
+    store.keep_derived(other, "styled-ink-100", b"c" * 64)
+    store.drop_mentions({DIGEST})
+    store.drop_torn(DIGEST)
+    left = [kind for kind in (shows, names, "thumb-320", "styled-ink-100") if store.read_derived(other, kind)]
+    assert left == ["thumb-320", "styled-ink-100"]
 
 
 def test_the_whole_story(store: PictureStore, tmp_path: Path) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from packshot.jobs import database, worker
+from packshot.jobs import database, lives, worker
 from packshot.jobs.commands import Ended, Progress
 from packshot.jobs.database import DatabaseLost
-from packshot.jobs.hands import Asked, JobStopped, Made, Order, Question
+from packshot.jobs.hands import Asked, JobStopped, JobWaits, Made, Order, Question
+from packshot.jobs.holdings import StudioHolder
+from packshot.jobs.holdings_rows import drop_rows, find_rows
 from packshot.jobs.records import JobKind, JobRequest
 from packshot.jobs.rows import Outcome
 from packshot.jobs.settings import StudioSettings
@@ -46,6 +50,10 @@ class DirectQueue:
 
     def take_over(self, alive: Callable[[], Iterable[str]]) -> int:
         self.alive = list(alive())
+        return 0
+
+    def forget_ended(self, before: datetime) -> int:
+        self.forgotten = before
         return 0
 
     def close(self) -> None:
@@ -243,30 +251,30 @@ def test_who_lives_is_seen_by_locks_and_beats_not_by_clocks(shop: Shop, monkeypa
 
     mine, other = shop.worker, Worker(shop.settings, shop.engine, DirectQueue())
     clock = [1000.0]
-    monkeypatch.setattr("packshot.jobs.worker.time.monotonic", lambda: clock[0])
-    locks = [w._hold_lock() for w in (mine, other)]
+    monkeypatch.setattr("packshot.jobs.lives.time.monotonic", lambda: clock[0])
+    locks = [w.lives.hold_lock() for w in (mine, other)]
     for w in (mine, other):
-        w._note_beat()
+        w.lives.beat()
     with database.writing(mine.database) as connection:  # Of another machine, whose clock is years ahead.
         seen = database.now().replace(year=2040)
         row = {"id": "far", "host": "far", "beat": 7, "seen": seen}
         connection.execute(sa.insert(database.workers), row)
-    assert set(mine._look()) == {mine.id, other.id, "far"}
-    clock[0] += worker.LEASE - 1
-    assert set(mine._look()) == {mine.id, other.id, "far"}
-    other._note_beat()
+    assert set(mine.lives.look()) == {mine.id, other.id, "far"}
+    clock[0] += lives.LEASE - 1
+    assert set(mine.lives.look()) == {mine.id, other.id, "far"}
+    other.lives.beat()
     with database.writing(mine.database) as connection:
         connection.execute(sa.update(database.workers).where(database.workers.c.id == "far").values(beat=8))
-    mine._look()
-    clock[0] += worker.LEASE - 1
-    other._note_beat()
-    assert "far" in mine._look()
+    mine.lives.look()
+    clock[0] += lives.LEASE - 1
+    other.lives.beat()
+    assert "far" in mine.lives.look()
     clock[0] += 2
-    assert "far" not in mine._look()
-    other._note_beat()
-    assert other.id in mine._look()
+    assert "far" not in mine.lives.look()
+    other.lives.beat()
+    assert other.id in mine.lives.look()
     os.close(locks[1])  # It was killed: seen at once.
-    assert mine._look() == [mine.id]
+    assert mine.lives.look() == [mine.id]
     os.close(locks[0])
 
 
@@ -280,6 +288,7 @@ def test_the_worker_runs_and_stops(shop: Shop) -> None:
         thread.join(0.05)
     assert shop.queue.given == [(id, 1, "pictures", 5)]
     assert shop.studio.ready()["worker"] == "ok"
+    assert timedelta(days=29) < database.now() - shop.queue.forgotten < timedelta(days=31)
     shop.worker.stop()
     thread.join(10)
     assert not thread.is_alive()
@@ -319,3 +328,82 @@ def test_the_command_says_what_is_wrong(
     assert said in told
     assert "Traceback" not in told
     assert "secret" not in told
+
+
+def test_results_of_a_picture_that_was_erased_meanwhile_are_not_kept(shop: Shop) -> None:
+    pictures = add(shop.studio, 3)
+    job = shop.studio.submit(request_of(pictures))
+    holder, hands = StudioHolder(shop.settings), shop.engine.hands
+
+    def erased_in_hand(question: Question) -> Made | None:
+        made = hands(question)
+        if question[1] is not None and question[1].number == 1:
+            gone = {pictures[1].sha256}
+            assert holder.find(gone).counts["items"] == 1
+            with database.writing(shop.worker.database) as connection:
+                drop_rows(connection, find_rows(connection, None, gone))
+        return made
+
+    shop.engine.hands = erased_in_hand
+    shop.worker.do_job(job.id, 1)
+    told = shop.studio.job("shop", job.id)
+    assert (told.state, told.total, told.counts["done"]) == ("done", 2, 2)
+    assert shop.studio.store.size(hashlib.sha256(png(1)[::-1]).hexdigest()) is None
+    assert shop.studio.store.size(hashlib.sha256(png(2)[::-1]).hexdigest()) is not None
+
+
+def test_a_job_that_is_erased_while_it_runs_is_no_error(shop: Shop, capfd: pytest.CaptureFixture[str]) -> None:
+    pictures = add(shop.studio, 2)
+    job = shop.studio.submit(request_of(pictures))
+
+    def erase(asked: Asked) -> None:
+        with database.writing(shop.worker.database) as connection:
+            drop_rows(connection, find_rows(connection, None, {p.sha256 for p in pictures}))
+
+    shop.engine.before = erase
+    shop.worker.do_job(job.id, 1)
+    assert shop.studio.jobs("shop") == []
+    assert shop.worker.book.begin(job.id, 1) is None
+    shop.worker.book.progress(job.id, finished=1, total=2, rate=None, log="x")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_full_disk_holds_the_job_until_there_is_room(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = shop.studio.submit(request_of(add(shop.studio, 6)))
+    monkeypatch.setattr(worker, "HOLDS", (0.0, 0.0))
+    full, seen = [3, 3, 3, 5], []
+
+    def before(asked: Asked) -> None:
+        if full and asked.number == full[0]:
+            full.pop(0)
+            raise JobWaits("Cannot use /x: the disk is full.")
+        seen.append(shop.studio.job("shop", job.id).error)
+
+    hold = shop.worker._hold
+
+    def looks(id: str, run: int, why: str, stopped: threading.Event, seconds: float) -> None:
+        monkeypatch.setattr(stopped, "wait", lambda _: said.append(shop.studio.job("shop", id)))
+        hold(id, run, why, stopped, seconds)
+
+    said: list[Any] = []
+    monkeypatch.setattr(shop.worker, "_hold", looks)
+    shop.engine.before = before
+    shop.worker.do_job(job.id, 1)
+    told = shop.studio.job("shop", job.id)
+    assert (told.state, told.counts["done"], told.error) == ("done", 6, None)
+    assert [int(line.split()[1]) for line in shop.log()] == [0, 1, 2, 3, 4, 5]
+    assert [(j.state, j.error) for j in said] == [
+        ("running", "Cannot use /x: the disk is full. The job waits, and goes on by itself.")
+    ] * 4
+    assert seen == [None] * 6
+
+
+def test_what_nobody_wants_any_more_is_removed_from_work_at_the_start(shop: Shop) -> None:
+    job = shop.studio.submit(request_of(add(shop.studio, 1)))
+    ended = shop.studio.submit(request_of(add(shop.studio, 1, first=5)))
+    shop.studio.cancel("shop", ended.id)
+    work = shop.settings.place / "work"
+    for name in (f"{job.id}-1", f"{ended.id}-1", "nobody-7", "notes"):
+        (work / name / "0").mkdir(parents=True)
+    shop.worker._tidy_work()
+    assert sorted(p.name for p in work.iterdir()) == sorted([f"{job.id}-1", "notes"])

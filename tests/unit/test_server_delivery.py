@@ -151,6 +151,15 @@ def test_after_two_days_it_is_given_up(app: Any) -> None:
     assert deliverer.send_due() == 0
 
 
+@pytest.mark.parametrize(("away", "sent"), [(timedelta(hours=1), 0), (timedelta(days=3), 1)])
+def test_a_clock_that_was_set_back_holds_no_webhook_up(app: Any, away: timedelta, sent: int) -> None:
+    with receiver() as there:
+        end_a_job(app, there.url)
+        with writing(engine(app.state.settings)) as connection:
+            connection.execute(sa.update(deliveries).values(next_at=now() + away))
+        assert Deliverer(app.state.settings).send_due() == sent
+
+
 def test_one_that_hangs_holds_nobody_up(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "SECONDS", 0.5)
     done = threading.Event()

@@ -14,8 +14,10 @@ from packshot.catalog.dataset import Catalog, open_catalog
 from packshot.catalog.erase import COMMIT, REJECTED, STAGING
 from packshot.catalog.ledger import NAME as LEDGER
 from packshot.catalog.packing import open_parquet
+from packshot.catalog.statements import read_statements
 from packshot.core.errors import PackshotError, UsageError, suggest
 from packshot.core.files import disk_errors
+from packshot.images.picture import Metadata
 
 PERSON_COLUMNS = (
     "owner",
@@ -66,6 +68,19 @@ class Row:
 def plain(name: str) -> str:
     """Returns a name without its case and without spaces around it."""
     return " ".join(name.casefold().split())
+
+
+def says_person(data: bytes, metadata: Metadata, person: str) -> bool:
+    """Returns whether a picture's file says that a person made or owns it.
+
+    Args:
+        data: the file.
+        metadata: as decoding found it.
+        person: the whole name; case does not count.
+    """
+    says = _table(read_statements(data, metadata).says)
+    texts = [text for name in ("creator", "owner") for text in _texts(says.get(name))]
+    return any(plain(part) == plain(person) for text in texts for part in (text, *BETWEEN_NAMES.split(text)))
 
 
 def open_for_erasing(folder: Path) -> Catalog:

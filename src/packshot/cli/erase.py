@@ -16,6 +16,7 @@ from packshot.core.text import printable
 if TYPE_CHECKING:
     from packshot.tasks.erase import EraseResult
     from packshot.tasks.erase_check import VerifyResult
+    from packshot.tasks.erase_holders import Holder
 
 SHOWN = 20
 
@@ -30,6 +31,10 @@ SHOWN = 20
     metavar="PLACE",
     help="A catalogue, run, folder of results, or a folder that holds such. [what is found here]",
 )
+@click.option(
+    "--settings", "file", type=click.Path(path_type=Path), metavar="FILE", help="Of the studio. [the usual one]"
+)
+@click.option("--set", "set_", multiple=True, metavar="A.B=C", help="One setting of the studio, e.g. home=/var/studio.")
 @click.option("--person", is_flag=True, help="PHOTO|PERSON is a person's name: all photos that name this person.")
 @click.option("--column", "columns", multiple=True, metavar="NAME", help="Column that names persons, e.g. contributor.")
 @click.option("--near", is_flag=True, help="Also near duplicates of the photos.")
@@ -51,6 +56,8 @@ SHOWN = 20
 def erase(
     what: str | None,
     places: tuple[Path, ...],
+    file: Path | None,
+    set_: tuple[str, ...],
     person: bool,
     columns: tuple[str, ...],
     near: bool,
@@ -65,6 +72,8 @@ def erase(
 ) -> None:
     """Erase a photo, or all photos of a person: every copy, embedding, result and sample; with a certificate.
 
+    It looks in the places, and in the studio, if there is one: its pictures, its jobs and what they made.
+
     PHOTO is a file, its SHA-256, or its id or name in a catalogue. Models that learned from it are marked for
     retraining. Killed half-way, the same command finishes.
     """
@@ -78,7 +87,7 @@ def erase(
             raise UsageError(
                 "--verify takes no photo; with --person NAME it also checks whom the certificate is about."
             )
-        checked = verify_erasure(verify, person=what)
+        checked = verify_erasure(verify, person=what, holders=_holders(file, set_))
         emit(checked, as_json, lambda: map(printable, _verified(checked)))
         if not checked.holds:
             sys.exit(1)
@@ -97,6 +106,7 @@ def erase(
         source=source,
         reason=reason,
         certificate=certificate,
+        holders=_holders(file, set_),
     )
     plan = make_plan(request, dry_run=dry_run)
     result = listed(plan)
@@ -111,6 +121,18 @@ def erase(
         sys.exit(1)
 
 
+def _holders(file: Path | None, set_: tuple[str, ...]) -> tuple[Holder, ...]:
+    """Returns the studio, if there is one; its database is asked only then."""
+    from packshot.jobs.settings import read_settings
+
+    settings, asked = read_settings(file, set_), bool(file or set_)
+    if not asked and not (settings.place / "studio.sqlite").is_file():
+        return ()
+    from packshot.jobs.holdings import StudioHolder
+
+    return (StudioHolder(settings),)
+
+
 def _lines(result: EraseResult) -> Iterator[str]:
     done = "Would erase" if result.state == "listed" else "Erased"
     yield f"{done} {_count(result.photos, 'photo')}."
@@ -119,6 +141,11 @@ def _lines(result: EraseResult) -> Iterator[str]:
         yield f"Catalogue {folder}: {rows}, in {_count(entry['shards'], 'shard')}; its caches."
     for folder, lines in result.journal_lines.items():
         yield f"Results in {folder}: {_count(lines, 'line')} of packshot.jsonl."
+    for studio, counts in result.held.items():
+        if any(counts.values()):
+            kinds = {"pictures": "picture", "items": "row", "jobs": "job", "files": "file", "choices": "choice"}
+            told = [_count(counts[kind], word) for kind, word in kinds.items() if counts.get(kind)]
+            yield f"Studio {studio}: {', '.join(told)}."
     for file in result.files[:SHOWN]:
         by = ", known by its name alone" if file["by"] == "name" else ""
         yield f"File {file['path']} ({file['kind']}{by})."

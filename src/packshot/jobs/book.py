@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from packshot.core.errors import UsageError
 from packshot.jobs.database import insert_new, items, jobs, logs, now, pictures, reading, writing
+from packshot.jobs.prepared import COUNT, HOLD, OUTCOME, UNQUEUED
 from packshot.jobs.records import ENDED, ITEM_STATES, Decision, Item, ItemState, Job, JobRequest, JobState
 from packshot.jobs.rows import (
     Outcome,
@@ -34,7 +35,6 @@ from packshot.jobs.shelf import names_of, not_found, row_of
 
 INSERTED = 1000
 PAGE = 500
-TOLD_AT_ONCE = 20
 LARGEST = 2**31 - 1
 ID = re.compile(r"[0-9a-z]{1,32}")
 AGAIN: tuple[ItemState, ...] = ("failed", "refused")
@@ -227,37 +227,43 @@ class Book:
         """Notes outcomes; one of a picture that does not wait any more changes nothing. Returns how many were noted."""
         noted = 0
         with writing(self.engine) as connection:
-            row = self._row(connection, None, id, lock=True)
+            if connection.execute(HOLD, {"of": id}).first() is None:
+                return 0
             moved: Counter[str] = Counter()
             for outcome in outcomes:
-                if not _note(connection, row, outcome):
+                if not _note(connection, id, outcome):
                     continue
                 noted += 1
                 moved[outcome.state] += 1
                 moved["waiting"] -= 1
-            changes = {s: getattr(jobs.c, s) + moved[s] for s in ITEM_STATES if moved[s]}
-            if changes:
-                connection.execute(sa.update(jobs).where(jobs.c.id == id).values(**changes))
+            if noted:
+                connection.execute(COUNT, {"of": id, **{f"more_{s}": moved[s] for s in ITEM_STATES}})
         return noted
 
     def begin(self, id: str, run: int) -> Row[Any] | None:
-        """Notes that a process begins a job, and returns its row; None: it has ended, or was queued anew since."""
+        """Notes that a process begins a job, and returns its row; None: it has ended, is gone, or was queued anew."""
         with writing(self.engine) as connection:
-            row = self._row(connection, None, id, lock=True)
-            if row.run != run or row.state in ENDED:
+            row = self._any(connection, id)
+            if row is None or row.run != run or row.state in ENDED:
                 return None
             values = {"state": "running", "attempts": row.attempts + 1, "started": row.started or now()}
             connection.execute(sa.update(jobs).where(jobs.c.id == id).values(**values))
             return self._row(connection, None, id)
 
     def end(self, id: str, run: int, state: JobState, error: str | None = None) -> bool:
-        """Ends a job, unless it has ended or was queued anew since. Returns whether it did."""
+        """Ends a job, unless it has ended, is gone, or was queued anew since. Returns whether it did."""
         with writing(self.engine) as connection:
-            row = self._row(connection, None, id, lock=True)
-            if row.run != run or row.state in ENDED:
+            row = self._any(connection, id)
+            if row is None or row.run != run or row.state in ENDED:
                 return False
             self._end(connection, id, state, error)
             return True
+
+    def hold(self, id: str, run: int, why: str | None) -> None:
+        """Notes why a job that runs cannot go on for now; None: it does."""
+        with writing(self.engine) as connection:
+            here = (jobs.c.id == id) & (jobs.c.run == run) & (jobs.c.state == "running")
+            connection.execute(sa.update(jobs).where(here).values(error=plain(why)))
 
     def wanted(self, runs: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
         """Returns which of some runs of jobs, by id and number, are still to be done."""
@@ -287,11 +293,8 @@ class Book:
 
     def unqueued(self) -> list[Row[Any]]:
         """Returns some jobs that the queue has not been told of, as rows with id, run, kind, priority."""
-        found = sa.select(jobs.c.id, jobs.c.run, jobs.c.kind, jobs.c.priority).where(
-            jobs.c.state == "queued", jobs.c.queued_run < jobs.c.run
-        )
         with reading(self.engine) as connection:
-            return list(connection.execute(found.order_by(jobs.c.priority, jobs.c.created).limit(TOLD_AT_ONCE)))
+            return list(connection.execute(UNQUEUED))
 
     def queued(self, id: str, run: int) -> None:
         """Notes that the queue knows this run of a job."""
@@ -317,7 +320,8 @@ class Book:
         """Notes how far a command is, and the last of what it printed."""
         with writing(self.engine) as connection:
             values = {"progress": finished, "total": total, "rate": rate}
-            connection.execute(sa.update(jobs).where(jobs.c.id == id).values(**values))
+            if not connection.execute(sa.update(jobs).where(jobs.c.id == id).values(**values)).rowcount:
+                return  # It was erased.
             insert_new(connection, logs, [{"job": id, "text": log}])
             connection.execute(sa.update(logs).where(logs.c.job == id).values(text=log))
 
@@ -331,6 +335,10 @@ class Book:
         if row is None:
             raise not_found("job", id)
         return row
+
+    def _any(self, connection: Connection, id: str) -> Row[Any] | None:
+        """Returns any tenant's job, which nobody else changes meanwhile; None: it was erased."""
+        return connection.execute(sa.select(jobs).where(jobs.c.id == id).with_for_update()).first()
 
     def _job(self, connection: Connection, tenant: str, id: str) -> Job:
         return to_job(connection, self._row(connection, tenant, id))
@@ -366,10 +374,9 @@ def _item(connection: Connection, id: str, number: int) -> Item:
     return to_item(row)
 
 
-def _note(connection: Connection, job: Row[Any], outcome: Outcome) -> bool:
-    values = outcome_row(outcome)
-    here = (items.c.job == job.id) & (items.c.number == outcome.number) & (items.c.state == "waiting")
-    if not connection.execute(sa.update(items).where(here).values(**values)).rowcount:
+def _note(connection: Connection, job: str, outcome: Outcome) -> bool:
+    values = {f"new_{name}": value for name, value in outcome_row(outcome).items()}
+    if not connection.execute(OUTCOME, {"of": job, "at": outcome.number, **values}).rowcount:
         return False
     made = [*([outcome.result] if outcome.result else []), *outcome.beside.values()]
     insert_new(connection, pictures, [row_of(picture) for picture in made])

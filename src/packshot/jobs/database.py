@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -22,7 +23,7 @@ from packshot.core.errors import DiskFull, PackshotError, UsageError
 from packshot.core.files import disk_errors
 from packshot.jobs.settings import StudioSettings
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; a test compares it with those that are there."""
 BUSY_MS = 30_000
 """How long a writer of SQLite waits for another."""
@@ -73,6 +74,16 @@ pictures = sa.Table(
     sa.Index(None, "tenant", "created"),
 )
 """Which tenant has which picture; a result is one as well."""
+
+made = sa.Table(
+    "made",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("source", sa.String(64), primary_key=True),
+    sa.Index(None, "source"),
+)
+"""From which picture another was made that is no job's result; `items` says so of those."""
 
 jobs = sa.Table(
     "jobs",
@@ -269,10 +280,15 @@ def check(engine: Engine) -> None:
 
 def insert_new(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
     """Inserts rows, but none whose key is there already."""
-    if not rows:
-        return
-    kind = postgresql if connection.dialect.name == "postgresql" else sqlite
-    connection.execute(kind.insert(table).on_conflict_do_nothing(), list(rows))
+    if rows:
+        connection.execute(_insert_new(table, connection.dialect.name), list(rows))
+
+
+@cache
+def _insert_new(table: sa.Table, dialect: str) -> sa.Insert:
+    if dialect == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
 
 
 def migrate(engine: Engine) -> None:

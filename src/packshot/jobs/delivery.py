@@ -43,6 +43,8 @@ TOLERANCE = 300.0
 """Seconds that a signature may be old for `check_signature`."""
 BACK_OFF = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
 """Seconds before each further try; the last one goes on."""
+FARTHEST = timedelta(seconds=1.5 * BACK_OFF[-1])
+"""More than any wait: a try that is farther away was set by a clock that ran ahead."""
 GIVE_UP = timedelta(days=2)
 SECONDS = 15.0
 """That a receiver may take."""
@@ -185,11 +187,12 @@ class Deliverer:
 
     def _claim(self) -> list[_Due]:
         """Takes rows that are due, so that no other server does; who dies with them leaves them due again."""
+        due_at = deliveries.c.next_at
         columns = (deliveries.c.id, deliveries.c.url, deliveries.c.body, deliveries.c.tries, jobs.c.tenant)
         query = (
             sa.select(*columns)
             .join(jobs, jobs.c.id == deliveries.c.job)
-            .where(deliveries.c.state == "waiting", deliveries.c.next_at <= now())
+            .where(deliveries.c.state == "waiting", sa.or_(due_at <= now(), due_at > now() + FARTHEST))
             .order_by(deliveries.c.next_at)
             .limit(AT_ONCE)
         )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from packshot.core.errors import PackshotError
 
 if TYPE_CHECKING:
+    from packshot.jobs.settings import StudioSettings
     from packshot.release.register import AuditLine
 
 MOST_LISTED = 200
@@ -69,14 +70,18 @@ class EraseAsked:
         near: also near duplicates.
         generated: also generated pictures by models that learned from the photos.
         reason: for the certificate.
+        settings: of the studio, whose pictures and jobs are looked into as well; None: they are not.
+        tenant: whose things in the studio; None: everybody's.
     """
 
     what: str
-    places: tuple[Path, ...] = field(repr=False)
+    places: tuple[Path, ...] = field(default=(), repr=False)
     person: bool = False
     near: bool = False
     generated: bool = False
     reason: str | None = None
+    settings: StudioSettings | None = None
+    tenant: str | None = None
 
 
 def show_rights(catalog: Path) -> dict[str, Any]:
@@ -204,8 +209,10 @@ def carry_out_erasure(asked: EraseAsked) -> dict[str, Any]:
 
 
 def _request(asked: EraseAsked) -> Any:
+    from packshot.jobs.holdings import StudioHolder
     from packshot.tasks.erase_plan import EraseRequest
 
+    holders = () if asked.settings is None else (StudioHolder(asked.settings, asked.tenant),)
     return EraseRequest(
         what=asked.what,
         places=asked.places,
@@ -213,6 +220,8 @@ def _request(asked: EraseAsked) -> Any:
         near=asked.near,
         generated=asked.generated,
         reason=asked.reason or None,
+        holders=holders,
+        here=False,
     )
 
 

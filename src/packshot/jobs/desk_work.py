@@ -84,6 +84,7 @@ class OneResult:
         name: of the file, the photo's stem with the right ending; "" without one.
         result: what became of it, as in a batch.
         beside: further files by name ("matte", "heat"), PNG.
+        made_from: SHA-256 of the picture, and of those that the steps name; for `Studio.add_picture`, where it is kept.
     """
 
     data: bytes | None
@@ -91,6 +92,7 @@ class OneResult:
     name: str
     result: PhotoResult
     beside: Mapping[str, bytes] = field(default_factory=dict)
+    made_from: tuple[str, ...] = ()
 
 
 def probe(data: bytes, limits: Limits) -> Probe:
@@ -166,6 +168,7 @@ def edit_one(
     from packshot.tasks.batch import BatchOptions, edit_photos
 
     edit = _ready(steps, output, pictures)
+    made_from = tuple(hashlib.sha256(one).hexdigest() for one in (data, *pictures.values()))
     with tempfile.TemporaryDirectory(prefix="packshot-desk-") as folder:
         photo, out = Path(folder) / "in" / name, Path(folder) / "out"
         photo.parent.mkdir()
@@ -174,14 +177,15 @@ def edit_one(
         result = edit_photos([photo], edit, out, options).photos[0].without(photo.parent)
         beside = {of: (out / path).read_bytes() for of, path in result.beside.items()}
         if result.picture is None:
-            return OneResult(data=None, mime="", name="", result=result, beside=beside)
+            return OneResult(data=None, mime="", name="", result=result, beside=beside, made_from=made_from)
         path = out / result.picture
         mime = next(m for m, e in ENDINGS.items() if e == path.suffix)
-        return OneResult(data=path.read_bytes(), mime=mime, name=path.name, result=result, beside=beside)
+        file = path.read_bytes()
+        return OneResult(data=file, mime=mime, name=path.name, result=result, beside=beside, made_from=made_from)
 
 
-_edits: OrderedDict[str, tuple[Edit, tempfile.TemporaryDirectory[str]]] = OrderedDict()
-"""Edits that are ready, and the folder with the pictures that each goes on to read."""
+_edits: OrderedDict[str, tuple[Edit, tempfile.TemporaryDirectory[str], int]] = OrderedDict()
+"""Edits that are ready, the folder with the pictures that each goes on to read, and how many these are."""
 
 
 def _ready(steps: Sequence[Mapping[str, Any]], output: Output, pictures: Mapping[str, bytes]) -> Edit:
@@ -191,6 +195,10 @@ def _ready(steps: Sequence[Mapping[str, Any]], output: Output, pictures: Mapping
     today = date.today().isoformat()  # Channels and laws have rules that begin on a day.
     # By what the files hold, whatever they are called: nobody may get another's mask.
     held = {name: hashlib.sha256(data).hexdigest() for name, data in pictures.items()}
+    for other, (_, folder, count) in list(_edits.items()):
+        if len(list(Path(folder.name).glob("*"))) < count:  # A picture of its was erased.
+            del _edits[other]
+            folder.cleanup()
     key = json.dumps([today, list(map(dict, steps)), dataclasses.asdict(output), held], sort_keys=True, default=str)
     if key in _edits:
         _edits.move_to_end(key)
@@ -204,7 +212,7 @@ def _ready(steps: Sequence[Mapping[str, Any]], output: Output, pictures: Mapping
     except BaseException:
         folder.cleanup()
         raise
-    _edits[key] = (edit, folder)
+    _edits[key] = (edit, folder, len(files))
     while len(_edits) > KEPT_EDITS:
         _edits.popitem(last=False)[1][1].cleanup()
     return edit

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ENDING = re.compile(r"\.[A-Za-z0-9]{1,5}")
 MIMES = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
+FULL = "disk is full"
 WAITS = (1.0, 5.0, 25.0)
 """Seconds after which a store that did not answer is asked again."""
 KEPT_EDITS = 2
@@ -37,6 +38,10 @@ KEPT_EDITS = 2
 
 class JobStopped(PackshotError):
     """What keeps a whole job from going on, and is no picture's fault; it can go on when that is put right."""
+
+
+class JobWaits(JobStopped):
+    """What keeps a job from going on, and passes: the disk is full. The job waits, and is tried again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +119,15 @@ class Hands:
         """Does one picture; whatever is wrong with it is its outcome. Without one, gets ready for the order.
 
         Raises:
-            JobStopped: the steps cannot be done, the store does not answer, or the disk is full.
+            JobWaits: the disk is full.
+            JobStopped: the steps cannot be done, or the store does not answer.
         """
         order, asked = question
         store = _store(self.settings)
         try:
             edit = _ready(order, store)
+        except DiskFull as e:
+            raise JobWaits(str(e)) from e
         except PackshotError as e:
             raise JobStopped(str(e)) from e
         if asked is None:
@@ -132,7 +140,7 @@ class Hands:
                     raise JobStopped(str(e)) from e
                 time.sleep(wait)  # A network that stumbles must not end what runs over night.
             except DiskFull as e:
-                raise JobStopped(str(e)) from e
+                raise JobWaits(str(e)) from e
             except PackshotError as e:
                 return Made(status="failed", reason=f"{asked.name}: {e}" if asked.name not in str(e) else str(e))
         raise AssertionError("the last wait is none")
@@ -156,6 +164,8 @@ def do_picture(order: Order, asked: Asked, edit: Edit, store: PictureStore) -> M
         format=order.output.format, quality=order.output.quality, overwrite=True, quiet=True, workers=1
     )
     result = edit_photos([photo], edit, out, options).photos[0].without(photo.parent, out, folder)
+    if result.status == "failed" and FULL in (result.reason or "").replace(asked.name, ""):
+        raise DiskFull(result.reason)  # Of the register, whose database says it in its own words.
     made = None if result.picture is None else _keep(order.tenant, out / result.picture, store)
     return Made(
         status=result.status,
@@ -192,7 +202,8 @@ def _labels(out: Path, picture: str | None) -> dict[str, Any]:
     return {} if path is None or not path.is_file() else {"labels": read_json(path)}
 
 
-_edits: OrderedDict[str, Edit] = OrderedDict()
+_edits: OrderedDict[str, tuple[Edit, tuple[Path, ...]]] = OrderedDict()
+"""Edits that are ready, and the files of the pictures that their steps name."""
 _stores: dict[str, PictureStore] = {}
 
 
@@ -204,9 +215,15 @@ def _store(settings: StudioSettings) -> PictureStore:
 
 
 def _ready(order: Order, store: PictureStore) -> Edit:
-    """Returns the edit of an order, its networks loaded; the pictures that it names are fetched."""
+    """Returns the edit of an order, its networks loaded; the pictures that it names are fetched.
+
+    An edit whose pictures were removed, with their job or because they were erased, is not kept.
+    """
     from packshot.jobs.steps import build_steps
 
+    for other, (_, paths) in list(_edits.items()):
+        if not all(path.is_file() for path in paths):
+            del _edits[other]
     key = order.key
     if key not in _edits:
         files = {sha256: order.folder / "steps" / sha256 for sha256 in order.pictures}
@@ -217,6 +234,6 @@ def _ready(order: Order, store: PictureStore) -> Edit:
                 raise JobStopped(f"A step names a picture that is gone: {e}") from e
         while len(_edits) >= KEPT_EDITS:
             _edits.popitem(last=False)
-        _edits[key] = build_steps(order.steps, order.output, files, order.on)
+        _edits[key] = build_steps(order.steps, order.output, files, order.on), tuple(files.values())
     _edits.move_to_end(key)
-    return _edits[key]
+    return _edits[key][0]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Protocol
 
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 
 from packshot.core.errors import PackshotError
 from packshot.core.files import disk_errors
@@ -24,9 +25,13 @@ NAME = "packshot-studio"
 VERSION = "1"
 """Of the steps' form, not of Packshot: a job that an older version began is gone on with by a newer one."""
 WORKFLOW = "job"
-POLL_SECONDS = 0.3
+POLL_SECONDS: dict[JobKind, float] = {"pictures": 0.4, "command": 1.0}
+"""Between two looks for a new run; each takes a few milliseconds of CPU. Who starts a training can wait a second."""
 AT_ONCE: dict[JobKind, int] = {"pictures": 32, "command": 2}
 """Jobs that a worker has begun at once, by kind. Those of pictures share the same processes, by priority."""
+ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+"""States of a run that the library will not go on with."""
+FORGOTTEN_AT_ONCE = 200
 LIVES = 1_000_000
 """How often a job may be begun again; what is wrong with it is found out elsewhere."""
 
@@ -66,6 +71,14 @@ class Queue(Protocol):
 
         Args:
             alive: tells the workers that live; asked after the jobs, so that one that has just come is not overlooked.
+        """
+        ...
+
+    def forget_ended(self, before: datetime) -> int:
+        """Removes what it keeps of some runs that ended before a moment; the book has the jobs still.
+
+        Returns:
+            How many; 0: none is left. It does a part at a time, so that nobody who asks is kept for long.
         """
         ...
 
@@ -112,7 +125,7 @@ class DurableQueue:
         with _queue_errors(self._url):
             DBOS.launch()
             for kind, count in AT_ONCE.items():
-                DBOS.register_queue(_queue(kind), worker_concurrency=count, polling_interval_sec=POLL_SECONDS)
+                DBOS.register_queue(_queue(kind), worker_concurrency=count, polling_interval_sec=POLL_SECONDS[kind])
 
     def put(self, id: str, run: int, kind: JobKind, priority: int) -> None:
         """See `Queue`."""
@@ -170,11 +183,63 @@ class DurableQueue:
             DBOS.resume_workflow(workflow.workflow_id, queue_name=workflow.queue_name)
         return len(lost)
 
+    def forget_ended(self, before: datetime) -> int:
+        """See `Queue`."""
+        from dbos import DBOS
+
+        found = DBOS.list_workflows(
+            status=ENDED,
+            name=WORKFLOW,
+            queue_name=[*map(_queue, AT_ONCE)],
+            completed_before=before.isoformat(),
+            limit=FORGOTTEN_AT_ONCE,
+            load_input=False,
+            load_output=False,
+        )
+        if found:
+            DBOS.delete_workflows([workflow.workflow_id for workflow in found])
+        return len(found)
+
     def close(self) -> None:
         """See `Queue`."""
         from dbos import DBOS
 
         DBOS.destroy(destroy_registry=True)
+
+
+def drop_runs(settings: StudioSettings, runs: Mapping[str, int]) -> None:
+    """Removes what the queue keeps of jobs' runs that have ended: what their steps returned may name a picture.
+
+    Args:
+        settings: of the studio.
+        runs: by job, the number of its last run.
+
+    Raises:
+        PackshotError: the queue cannot be used.
+    """
+    from dbos import DBOSClient, DBOSPortableJSONSerializer
+
+    own = settings.place / "queue.sqlite"
+    elsewhere = settings.database and make_url(settings.database).get_backend_name() == "postgresql"
+    names = [_name(id, run) for id, last in runs.items() for run in range(1, last + 1)]
+    if not names or not (elsewhere or own.is_file()):
+        return
+    url = _url(settings)
+    logging.getLogger("dbos").setLevel(logging.CRITICAL)
+    with _queue_errors(url):
+        client = DBOSClient(
+            system_database_url=url, serializer=DBOSPortableJSONSerializer(), retry_connection_errors=False
+        )
+        try:
+            for start in range(0, len(names), FORGOTTEN_AT_ONCE):
+                part = names[start : start + FORGOTTEN_AT_ONCE]
+                found = client.list_workflows(workflow_ids=part, status=ENDED, load_input=False, load_output=False)
+                client.delete_workflows([workflow.workflow_id for workflow in found])
+        except (OperationalError, ProgrammingError) as e:
+            if "no such table" not in str(e) and "does not exist" not in str(e):
+                raise  # Else no worker has ever been here.
+        finally:
+            client.destroy()
 
 
 def _queue(kind: JobKind) -> str:

@@ -122,7 +122,7 @@ class Job:
         created, started, ended: when; None: not yet.
         rate: units a minute, over the last minutes that it ran; None: unknown.
         seconds_left: None: unknown.
-        error: why it failed, one sentence; None: it did not.
+        error: why it failed, or, while it runs, why it waits (the disk is full), one sentence; None: neither.
         attempts: how often a process began it.
     """
 

@@ -137,6 +137,13 @@ def free_stem(name: str, taken: set[str]) -> str:
     return stem
 
 
+OUTCOME_COLUMNS = (
+    *("state", "tries", "result", "result_name", "beside", "reason", "confidence", "receipt", "figures", "notes"),
+    *("source_type", "ended"),
+)
+"""Columns of an item that an outcome changes."""
+
+
 def outcome_row(outcome: Outcome) -> dict[str, Any]:
     """Returns the columns of an item that an outcome changes."""
     return {

@@ -13,6 +13,7 @@ from packshot.core.errors import UsageError
 from packshot.core.home import home
 
 Engine = Literal["local", "ray"]
+MOST_DAYS = 36_500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,7 @@ class StudioSettings:
         workers: processes that edit, of each machine; 0: as many as it has cores and memory for.
         shard: pictures that are one recorded step of a job.
         tries: how often a picture that kills or fails its process is tried, and a job's command that ends badly.
+        queue_days: for which the queue keeps its own rows of runs that have ended; the jobs stay listed all the same.
         host, port: where the studio listens.
         public_url: the address that others know it by; "": as the request says.
         keys: "on": every request needs a key; "auto": only if `host` is not the machine itself.
@@ -75,6 +77,7 @@ class StudioSettings:
     workers: int = 0
     shard: int = 64
     tries: int = 3
+    queue_days: float = 30.0
     host: str = "127.0.0.1"
     port: int = 8000
     public_url: str = ""
@@ -90,6 +93,8 @@ class StudioSettings:
         for name, low, high in (("workers", 0, 256), ("shard", 1, 10_000), ("tries", 1, 20), ("port", 0, 65535)):
             if not low <= getattr(self, name) <= high:
                 raise UsageError(f"{name} is {getattr(self, name)}; it can be {low} to {high}.")
+        if not 0 <= self.queue_days <= MOST_DAYS:
+            raise UsageError(f"queue_days is {self.queue_days}; it can be 0 to {MOST_DAYS:,}.")
         if self.ray_address and self.engine != "ray":
             raise UsageError('ray_address needs engine = "ray".')
 

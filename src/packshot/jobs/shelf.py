@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from packshot.jobs.database import insert_new, items, jobs, now, pictures, reading, writing
+from packshot.jobs.database import insert_new, items, jobs, made, now, pictures, reading, writing
 from packshot.jobs.records import NotFound, Picture
 from packshot.jobs.store import DIGEST
 
 AT_ONCE = 400
 """Checksums in one question to the database; SQLite takes no more than some."""
+
+
+_ONE = sa.select(pictures).where(pictures.c.tenant == sa.bindparam("of"), pictures.c.sha256 == sa.bindparam("sha"))
 
 
 class Shelf:
@@ -27,10 +30,12 @@ class Shelf:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def add(self, picture: Picture) -> Picture:
-        """Notes a picture; one that the tenant has already stays as it was. Returns what is noted."""
+    def add(self, picture: Picture, made_from: Collection[str] = ()) -> Picture:
+        """Notes a picture, and what it was made from; one that is there stays as it was. Returns what is noted."""
         with writing(self.engine) as connection:
             insert_new(connection, pictures, [row_of(picture)])
+            rows = [{"tenant": picture.tenant, "sha256": picture.sha256, "source": source} for source in made_from]
+            insert_new(connection, made, rows)
             return self._one(connection, picture.tenant, picture.sha256)
 
     def picture(self, tenant: str, sha256: str) -> Picture:
@@ -93,8 +98,8 @@ class Shelf:
             last = found[-1]
 
     def _one(self, connection: Connection, tenant: str, sha256: str) -> Picture:
-        found = sa.select(pictures).where(pictures.c.tenant == tenant, pictures.c.sha256 == sha256)
-        row = connection.execute(found).first() if DIGEST.fullmatch(sha256) else None
+        asked = {"of": tenant, "sha": sha256}
+        row = connection.execute(_ONE, asked).first() if DIGEST.fullmatch(sha256) else None
         if row is None:
             raise not_found("picture", sha256)
         return Picture(**row._mapping)

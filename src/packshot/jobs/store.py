@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +23,8 @@ from packshot.jobs.settings import StudioSettings
 DIGEST = re.compile(r"[0-9a-f]{64}")
 KIND = re.compile(r"[a-z0-9-]{1,40}")
 PART = 2**20
+DIGITS = 64
+"""Of a checksum; a derived file of so many bytes may be one: the result that was made under this name."""
 
 
 class StoreLost(PackshotError):
@@ -134,6 +136,32 @@ class PictureStore:
         """Removes a picture and what was derived from it, if it is there."""
         self._drop(self._path(sha256), recursive=False)
         self._drop(self._derived(sha256), recursive=True)
+
+    def drop_torn(self, sha256: str) -> None:
+        """Removes what processes that were killed while they wrote a picture have left of it."""
+        if self._local:
+            path = Path(self._path(sha256))
+            with disk_errors(path):
+                for torn in path.parent.glob(f".{sha256}.*.tmp"):
+                    torn.unlink(missing_ok=True)
+
+    def drop_mentions(self, sha256s: Collection[str]) -> None:
+        """Removes what was derived from other pictures and shows one of these (a style's preview), or names one.
+
+        Raises:
+            StoreLost: the store does not answer.
+        """
+        starts = {f"style-{sha256[:24]}-" for sha256 in sha256s}
+        try:
+            with self._answers(""):
+                found: dict[str, dict[str, Any]] = self._fs.find(f"{self._root}/derived", detail=True)
+        except PictureGone:
+            return
+        for path, about in found.items():
+            kind = path.rpartition("/")[2]
+            names = about.get("size") == DIGITS and self._fs.cat_file(path).decode("ascii", "replace") in sha256s
+            if names or any(kind.startswith(start) for start in starts):
+                self._drop(path, recursive=False)
 
     def keep_derived(self, sha256: str, kind: str, data: bytes) -> None:
         """Keeps what was made from a picture, for example kind "thumb-320"."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -62,7 +62,17 @@ class Studio:
             "worker": _said(self._check_worker),
         }
 
-    def add_picture(self, tenant: str, data: bytes, *, name: str, mime: str, width: int, height: int) -> Picture:
+    def add_picture(
+        self,
+        tenant: str,
+        data: bytes,
+        *,
+        name: str,
+        mime: str,
+        width: int,
+        height: int,
+        made_from: Collection[str] = (),
+    ) -> Picture:
         """Keeps a picture of a tenant; one that it has already stays as it was.
 
         Args:
@@ -70,6 +80,7 @@ class Studio:
             data: the file's bytes; they are not looked into here.
             name: as it was sent.
             mime, width, height: as the decoder told them.
+            made_from: checksums of the pictures that it was made from, so that an erasure of one finds it.
 
         Raises:
             PackshotError: the store or the database cannot be used, or the disk is full.
@@ -78,7 +89,7 @@ class Studio:
         # A name of this tenant's must not be changed by folders or control characters in it.
         stem, dot, ending = name.rpartition(".")
         shown = f"{free_stem(stem, set())}.{free_stem(ending, set())}" if dot and stem else free_stem(name, set())
-        picture = self.shelf.add(new_picture(tenant, sha256, shown, mime, width, height, len(data)))
+        picture = self.shelf.add(new_picture(tenant, sha256, shown, mime, width, height, len(data)), made_from)
         if self.store.size(sha256) != len(data):  # Somebody has just forgotten the same picture.
             self.store.put(data)
         return picture

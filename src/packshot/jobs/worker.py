@@ -6,7 +6,6 @@ undone: another takes its jobs over, or it does so itself when it is started aga
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -16,7 +15,9 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from threading import Event, Lock, current_thread, main_thread
 from typing import Any, NoReturn, TypeVar
@@ -26,15 +27,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from packshot.core.errors import DiskFull, PackshotError
-from packshot.core.files import disk_errors
 from packshot.jobs import database
 from packshot.jobs.book import Book
 from packshot.jobs.commands import Progress, run_command
 from packshot.jobs.database import DatabaseLost
 from packshot.jobs.delivery import announce
-from packshot.jobs.hands import Asked, JobStopped, Order
+from packshot.jobs.hands import Asked, JobStopped, JobWaits, Order
+from packshot.jobs.lives import Lives
 from packshot.jobs.queue import DurableQueue, Queue, QueueTrouble
-from packshot.jobs.rows import read_output
+from packshot.jobs.rows import Outcome, read_output
 from packshot.jobs.settings import StudioSettings
 from packshot.jobs.shard_engines import Engine, LocalEngine, Shard, back_off
 from packshot.jobs.shelf import Shelf
@@ -47,10 +48,14 @@ T = TypeVar("T")
 TICK = 0.3
 """Seconds between two looks at the book: for new jobs, and for cancelled ones."""
 BEAT = 1.0
-LEASE = 20.0
-"""Seconds without a beat, by our own monotonic clock, after which a worker of another machine is taken for lost."""
+LOOK = 2.0
+"""Seconds between two looks for workers that were lost."""
 SEARCH = 30.0
 """Seconds between two searches for jobs that the queue has lost."""
+TIDY = 3600.0
+"""Seconds between two removals of what the queue keeps of runs that ended long ago."""
+HOLDS = (2.0, 5.0, 15.0)
+"""Seconds that a job waits for room on the disk before it is tried again, longer each time; the last one for ever."""
 LEAVING = 3.0
 """Seconds that commands have to end by themselves when the worker does."""
 
@@ -77,14 +82,12 @@ class Worker:
         self.book = Book(self.database, announce)
         self.engine = engine or make_engine(settings)
         self.queue = queue or DurableQueue(settings, self.id)
-        self._alive = settings.place / "workers"
+        self.lives = Lives(settings.place / "workers", self.database, self.id)
         self._mine: dict[tuple[str, int], Event] = {}
         self._handed_back = 0
         self._suspects: set[tuple[str, int]] = set()
         self._lock = Lock()
         self._stop = Event()
-        self._beats: dict[str, tuple[int, float]] = {}
-        self._beat = 0
         self._troubled = False
 
     def run(self) -> None:
@@ -96,8 +99,9 @@ class Worker:
         if current_thread() is main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: self._stop.set())
-        lock = self._hold_lock()
-        self._note_beat()
+        lock = self.lives.hold_lock()
+        self.lives.beat()
+        self._tidy_work()
         self.queue.start(self.do_job)
         try:
             self._tick()
@@ -112,18 +116,22 @@ class Worker:
     # What happens beside the jobs.
 
     def _tick(self) -> None:
-        beaten = searched = float("-inf")
+        beaten = looked = searched = tidied = float("-inf")
         while not self._stop.is_set():
             try:
                 self._queue_new()
                 self._stop_unwanted()
                 if time.monotonic() - beaten >= BEAT:
-                    self._note_beat()
-                    self.queue.take_over(self._look)
+                    self.lives.beat()
                     beaten = time.monotonic()
+                if time.monotonic() - looked >= LOOK:
+                    self.queue.take_over(self.lives.look)
+                    looked = time.monotonic()
                 if time.monotonic() - searched >= SEARCH:
                     self._search()
                     searched = time.monotonic()
+                if time.monotonic() - tidied >= TIDY and not self._forget_ended():
+                    tidied = time.monotonic()
                 self._troubled = False
             except (PackshotError, sa.exc.SQLAlchemyError) as e:
                 self._trouble(e)
@@ -153,57 +161,20 @@ class Worker:
             self.book.queue_again(id, run)
         self._suspects = lost - self._suspects
 
-    def _hold_lock(self) -> int:
-        """Locks a file that is ours as long as this process lives, so that others of this machine see when it ends."""
-        path = self._alive / self.id
-        with disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return lock
+    def _tidy_work(self) -> None:
+        """Removes what workers that were killed have left of runs that nobody wants any more: cancelled, erased."""
+        folders = {
+            (id, int(number)): path
+            for path in (self.settings.place / "work").glob("*-*")
+            for id, _, number in [path.name.rpartition("-")]
+            if number.isdigit()
+        }
+        for run in set(folders) - self.book.wanted(list(folders)):
+            shutil.rmtree(folders[run], ignore_errors=True)
 
-    def _note_beat(self) -> None:
-        table = database.workers
-        self._beat += 1
-        with database.writing(self.database) as connection:
-            row = {"id": self.id, "host": socket.gethostname(), "beat": self._beat, "seen": database.now()}
-            if not connection.execute(sa.update(table).where(table.c.id == self.id).values(**row)).rowcount:
-                connection.execute(sa.insert(table), row)
-
-    def _look(self) -> list[str]:
-        """Returns the workers that live, and forgets those that do not."""
-        table, now = database.workers, time.monotonic()
-        with database.reading(self.database) as connection:
-            rows = connection.execute(sa.select(table.c.id, table.c.beat)).all()
-        alive: list[str] = []
-        dead: list[str] = []
-        for row in rows:
-            beat, when = self._beats.get(row.id, (None, now))
-            if beat != row.beat:
-                self._beats[row.id], when = (row.beat, now), now
-            lost = row.id != self.id and (self._has_ended(row.id) or now - when > LEASE)
-            (dead if lost else alive).append(row.id)
-        for id in dead:
-            with database.writing(self.database) as connection:
-                connection.execute(sa.delete(table).where(table.c.id == id))
-            if self._has_ended(id):
-                (self._alive / id).unlink(missing_ok=True)
-            self._beats.pop(id, None)
-        return alive
-
-    def _has_ended(self, id: str) -> bool:
-        """Returns whether a worker of this machine is known to have ended: nobody holds its lock."""
-        try:
-            lock = os.open(self._alive / id, os.O_RDWR)
-        except OSError:
-            return False  # Of another machine: only its beat tells.
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        finally:
-            os.close(lock)
-        return True
+    def _forget_ended(self) -> int:
+        """Has the queue remove some of what it keeps of runs that ended long ago. Returns how many."""
+        return self.queue.forget_ended(database.now() - timedelta(days=self.settings.queue_days))
 
     def _leave(self) -> None:
         """Ends what runs, and gives the jobs to whoever comes next."""
@@ -215,9 +186,7 @@ class Worker:
         until = time.monotonic() + LEAVING
         while time.monotonic() < until and len(self._mine) > self._handed_back:
             time.sleep(0.02)
-        with suppress(PackshotError), database.writing(self.database) as connection:
-            connection.execute(sa.delete(database.workers).where(database.workers.c.id == self.id))
-        (self._alive / self.id).unlink(missing_ok=True)
+        self.lives.end()
 
     def _hand_back(self) -> NoReturn:
         """Blocks a thread whose job is handed back: nothing is recorded any more, and the process ends around it."""
@@ -281,13 +250,13 @@ class Worker:
         )
         after: int | None = 0
         while after is not None:
-            answer = self.queue.step("shard", self._do_shard, order, (row.priority, row.id), after, stopped)
+            answer = self.queue.step("shard", self._do_shard, order, (row.priority, row.id, row.run), after, stopped)
             if isinstance(answer, str):
                 return answer
             after = answer
         return None
 
-    def _do_shard(self, order: Order, rank: tuple[int, str], after: int, stopped: Event) -> int | str | None:
+    def _do_shard(self, order: Order, rank: tuple[int, str, int], after: int, stopped: Event) -> int | str | None:
         """Does the next pictures of a job that wait.
 
         Returns:
@@ -297,17 +266,50 @@ class Worker:
         first = self._surely(lambda: self.book.first_waiting(order.job, after))
         if first is None or stopped.is_set():
             return self._stopped_or(None)
-        rows = self._surely(lambda: self.book.waiting(order.job, first, first + size))
-        asked = [Asked(number=r.number, picture=r.picture, name=r.name, stem=r.stem, tries=r.tries) for r in rows]
-        shard = Shard(order=order, asked=asked, rank=rank, tries=self.settings.tries, stopped=stopped)
-        try:
-            for outcome in self.engine.run(shard):
-                self._surely(partial(self.book.finish, order.job, [outcome]))
-                if outcome.state != "waiting":
-                    shutil.rmtree(order.folder_of(outcome.number), ignore_errors=True)
-        except JobStopped as e:
-            return str(e)
+        for wait in chain(HOLDS, repeat(HOLDS[-1])):
+            rows = self._surely(partial(self.book.waiting, order.job, first, first + size))
+            asked = [Asked(number=r.number, picture=r.picture, name=r.name, stem=r.stem, tries=r.tries) for r in rows]
+            try:
+                self._do_asked(
+                    Shard(order=order, asked=asked, rank=rank[:2], tries=self.settings.tries, stopped=stopped)
+                )
+            except JobWaits as e:
+                self._hold(order.job, rank[2], f"{e} The job waits, and goes on by itself.", stopped, wait)
+            except JobStopped as e:
+                return str(e)
+            else:
+                break
+            if stopped.is_set():
+                break
         return self._stopped_or(first + size)
+
+    def _do_asked(self, shard: Shard) -> None:
+        """Has pictures done, and notes what became of each.
+
+        Raises:
+            JobStopped: the job cannot go on.
+        """
+        order = shard.order
+        for outcome in self.engine.run(shard):
+            noted = self._surely(partial(self.book.finish, order.job, [outcome]))
+            if outcome.state != "waiting":
+                shutil.rmtree(order.folder_of(outcome.number), ignore_errors=True)
+            if not noted:
+                self._drop(outcome)
+
+    def _hold(self, id: str, run: int, why: str, stopped: Event, seconds: float) -> None:
+        """Lets a job wait for a while; whoever looks at it sees why."""
+        with suppress(PackshotError):  # There may be no room for that, either.
+            self.book.hold(id, run, why)
+        stopped.wait(seconds)
+        with suppress(PackshotError):
+            self.book.hold(id, run, None)
+
+    def _drop(self, outcome: Outcome) -> None:
+        """Removes results that nobody waits for any more, for their picture was erased, or another was quicker."""
+        with suppress(PackshotError):
+            for picture in (*([outcome.result] if outcome.result else []), *outcome.beside.values()):
+                remove_bytes(self.shelf, self.store, picture.sha256)
 
     def _stopped_or(self, answer: int | None) -> int | None:
         """Returns the answer of a step, unless this process is to end: then nothing may be recorded any more."""

@@ -57,6 +57,8 @@ class EraseResult:
         remains: what was found in the places after all was done.
         mentions: files of others (lists, notes) in the places that name a photo, a person or a checksum; they stay.
         forgotten: released pictures that the register forgot.
+        held: by studio, how many things of each kind go from it: `pictures` (a tenant's rows), `items` (rows of
+            `jobs`), `files`, `choices`.
         certificate: its file; None: nothing was changed.
     """
 
@@ -73,6 +75,7 @@ class EraseResult:
     remains: list[str] = field(default_factory=list)
     mentions: list[str] = field(default_factory=list)
     forgotten: int = 0
+    held: dict[str, dict[str, int]] = field(default_factory=dict)
     certificate: Path | None = None
 
 
@@ -103,6 +106,7 @@ def carry_out(plan: Plan, request: EraseRequest) -> EraseResult:
     _each(problems, plan.lines, lambda folder: _drop_lines(folder, set(plan.lines[str(folder)])))
     _each(problems, plan.runs, lambda folder: _drop_from_index(folder, plan.photos))
     _each(problems, plan.evaluations, lambda path: _drop_nearest(path, set(plan.photo_ids)))
+    _out_of_holders(plan, request, problems)
     after: dict[str, str] = {}
 
     def out_of_catalogue(folder: Path) -> None:
@@ -112,7 +116,7 @@ def carry_out(plan: Plan, request: EraseRequest) -> EraseResult:
     forgotten = forget(sorted({*plan.outputs, *plan.photos}))
     _each(problems, [p for p, f in plan.files.items() if f["kind"] == "source"], _remove_result)
     body = _body(plan, request, after, problems)
-    found = look_again(body)
+    found = look_again(body, request.holders)
     mentions, remains = [f for f in found if f.foreign], [f for f in found if not f.foreign]
     body["left"]["mentions"] = _counted(f.sha256 for f in mentions)
     body["remains"] = sorted(f.what for f in remains)
@@ -130,6 +134,19 @@ def carry_out(plan: Plan, request: EraseRequest) -> EraseResult:
         forgotten=forgotten,
         certificate=path,
     )
+
+
+def _out_of_holders(plan: Plan, request: EraseRequest, problems: dict[str, str]) -> None:
+    """Has the studio stop making things of the photos, and remove what it has; the plan knows first what that is."""
+    person = [request.what.strip()] if request.person else []
+    for holder in request.holders:
+        try:
+            holder.stop(plan.gone())
+            plan.note(holder.name, holder.find(plan.gone()))
+            plan.write()
+            holder.remove(plan.gone(), [*plan.held_names, *person])
+        except PackshotError as e:
+            problems[holder.name] = str(e)
 
 
 def _drop_from_index(run: Path, photos: Iterable[str]) -> None:
@@ -223,6 +240,7 @@ def _result(
         remains=list(remains),
         mentions=list(mentions),
         forgotten=forgotten,
+        held=plan.held,
         certificate=certificate,
     )
 
@@ -256,6 +274,7 @@ def _body(plan: Plan, request: EraseRequest, after: dict[str, str], problems: di
         "catalogues": catalogues,
         "files": [f for f in files if f["sha256"] not in {_sha(p) for p in problems}],
         "journal_lines": {folder: len(digests) for folder, digests in plan.lines.items()},
+        "holders": [{"name": name, "removed": counts} for name, counts in plan.held.items()],
         "runs": [{"path": folder, **facts} for folder, facts in plan.runs.items()],
         "not_done": [
             {"sha256": plan.files.get(path, {}).get("sha256"), "path": None if path in plan.files else path}

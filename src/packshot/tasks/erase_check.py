@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from packshot.core.lineage import INHERITED, OWN
 from packshot.core.needles import Needle, find_needles, spellings
 from packshot.release.erasure import Checked, check_certificate, hash_person, is_certificate
 from packshot.release.register import find_by_checksum
+from packshot.tasks.erase_holders import Holder
 from packshot.tasks.erase_places import Names, find_places, read_lines, walk
 from packshot.tasks.erase_plan import EraseRequest, Plan
 from packshot.tasks.journal import JOURNAL
@@ -50,8 +51,9 @@ def needles_of(plan: Plan, request: EraseRequest, salt: bytes) -> tuple[list[Nee
     for digest in plan.photos:
         words |= {(digest.encode(), False), (bytes.fromhex(digest), False)}
     words |= {(word.encode(), False) for word in (*plan.outputs, *plan.photo_ids)}
-    names = [*plan.names, *([request.what.strip()] if request.person else [])]
-    own = [name for name in names if not others.has(name)]
+    names = [*plan.names, *plan.held_names, *([request.what.strip()] if request.person else [])]
+    shared = {name for holder in request.holders for name in holder.shared(names, plan.gone())}
+    own = [name for name in names if not others.has(name) and name not in shared]
     words |= {(word, True) for name in own for word in spellings(name)}
     needles = {Needle.of(word, salt, name=name) for word, name in words}
     return sorted(needles, key=lambda n: (n.length, n.sha256)), len(names) - len(own)
@@ -59,7 +61,7 @@ def needles_of(plan: Plan, request: EraseRequest, salt: bytes) -> tuple[list[Nee
 
 def _names_that_stay(plan: Plan) -> set[str]:
     """Returns the names of photos that are not erased, in the catalogues and journals of the places."""
-    places = find_places([Path(root) for root in plan.roots if Path(root).is_dir()])
+    places = find_places([Path(root) for root in plan.roots if Path(root).is_dir()], here=False)
     names: set[str] = set()
     for folder in places.catalogues:
         try:
@@ -73,10 +75,14 @@ def _names_that_stay(plan: Plan) -> set[str]:
     return names
 
 
-def look_again(body: Mapping[str, Any]) -> list[Found]:
+def look_again(body: Mapping[str, Any], holders: Sequence[Holder] = ()) -> list[Found]:
     """Looks through the places of a certificate for what it says was removed; returns nothing where all is well.
 
     What the certificate says was left is passed over as often as it was left.
+
+    Args:
+        body: of the certificate.
+        holders: those that may be asked; one that the certificate names and that is none of them is told.
     """
     salt = bytes.fromhex(body["asked"]["salt"])
     photos, photo_ids = set(body["asked"]["photos"]), set(body["asked"]["photo_ids"])
@@ -85,7 +91,7 @@ def look_again(body: Mapping[str, Any]) -> list[Found]:
     stay = Counter({**body["left"]["copies"], **body["left"].get("mentions", {})})
     found: list[Found] = []
     catalogues: list[Path] = []
-    for path, ours in _files(body["places"]):
+    for path, ours in _files(body["places"], {path for holder in holders for path in holder.own}):
         if path.name == "catalog.json":
             catalogues.append(path.parent)
         digest = sha256_file(path)
@@ -104,22 +110,33 @@ def look_again(body: Mapping[str, Any]) -> list[Found]:
             found += [Found(path=str(folder), what=what) for what in what_is_left(folder, photos, photo_ids)]
         except PackshotError as e:
             found.append(Found(path=str(folder), what=f"cannot be looked into: {e}"))
+    asked = {holder.name: holder for holder in holders}
+    for name in (one["name"] for one in body.get("holders", ())):
+        if name not in asked:
+            found.append(Found(path=name, what="was not asked; say which studio it is by --settings or --set home=..."))
+        else:
+            found += [Found(path=name, what=what) for what in asked[name].left(gone, needles, salt)]
     return found + [Found(path="the register", what="a released picture") for s in sorted(gone) if find_by_checksum(s)]
 
 
-def _files(roots: list[str]) -> Iterator[tuple[Path, bool]]:
-    """Yields the files in some folders, and whether each lies in a folder that Packshot wrote; not the user's own."""
+def _files(roots: list[str], without: Collection[Path]) -> Iterator[tuple[Path, bool]]:
+    """Yields the files in some folders, and whether each lies in a folder that Packshot wrote; not the user's own.
+
+    A place within the user's own folder, a studio's catalogues for example, is looked through all the same.
+    """
     own, ours = home().resolve(), set[Path]()
     for root in map(Path, roots):
         if not root.is_dir():
             continue  # The place itself is gone.
-        for folder, _, files in walk(root):
-            if folder.is_relative_to(own):
+        for folder, names, files in walk(root):
+            names[:] = [name for name in names if folder / name not in without]
+            if folder.is_relative_to(own) and (root == own or not root.is_relative_to(own)):
                 continue
             if folder.parent in ours or any(name in files for name in OURS):
                 ours.add(folder)
             for name in files:
-                yield folder / name, folder in ours
+                if folder / name not in without:
+                    yield folder / name, folder in ours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,12 +164,13 @@ class VerifyResult:
     places: list[str]
 
 
-def verify_erasure(certificate: Path, *, person: str | None = None) -> VerifyResult:
+def verify_erasure(certificate: Path, *, person: str | None = None, holders: Sequence[Holder] = ()) -> VerifyResult:
     """Checks a certificate, and looks again whether anything is left in the places that it names.
 
     Args:
         certificate: its file.
         person: also check that it is about a person of this name.
+        holders: see `look_again`.
 
     Raises:
         PackshotError: it is no certificate.
@@ -163,7 +181,7 @@ def verify_erasure(certificate: Path, *, person: str | None = None) -> VerifyRes
     if person is not None and hash_person(person, bytes.fromhex(body["asked"]["salt"])) != body["asked"]["person"]:
         problems.append("The certificate is not about a person of this name.")
     if checked.trust != "invalid":  # Else its places are anybody's words.
-        problems += [f"{f.path}: {f.what}." for f in look_again(body)]
+        problems += [f"{f.path}: {f.what}." for f in look_again(body, holders)]
     return VerifyResult(
         holds=not problems,
         trust=checked.trust,

@@ -47,12 +47,16 @@ def make_plan(request: EraseRequest, *, dry_run: bool = False) -> Plan:
         raise UsageError("Name the photo, or the person, to erase.")
     if request.person and request.what.strip().casefold() in (request.reason or "").casefold():
         raise UsageError("The reason goes into the certificate, which must not name the person; put it in other words.")
-    finder = _Finder(request, find_places(request.places), begin_plan(request), dry_run)
+    beside = [path for holder in request.holders for path in holder.places]
+    without = {path for holder in request.holders for path in holder.own}
+    places = find_places(request.places, beside, without, here=request.here)
+    finder = _Finder(request, places, begin_plan(request), dry_run)
     plan = finder.find()
     if plan.empty():
         kind = "photo of the person" if request.person else "photo"
+        looked = [*map(str, finder.places.roots), *(f"the studio {holder.name}" for holder in request.holders)]
         raise PackshotError(
-            f"There is no such {kind} in {', '.join(map(str, finder.places.roots))}; nothing was erased. "
+            f"There is no such {kind} in {', '.join(looked)}; nothing was erased. "
             "Name a file, a SHA-256, or an id or a name in a catalogue there."
         )
     return plan
@@ -84,6 +88,7 @@ class _Finder:
             self._match_samples(lines)
             self._find_runs()
             self._find_generated()
+            self._ask_holders()
             if self._known() == known:
                 break
         self._match_copies()
@@ -120,6 +125,7 @@ class _Finder:
         if self.request.person:
             columns = person_columns(self.request.columns, self._all())
             self.photos |= {row.sha256 for row in self._all() if row.names(what, columns)}
+            self.photos |= {sha256 for holder in self.request.holders for sha256 in holder.of_person(what)}
             return
         if self.request.columns:
             raise UsageError("--column says where persons are named; it goes with --person.")
@@ -138,6 +144,12 @@ class _Finder:
             self.photos |= {row.sha256 for row in self._all() if what in (row.photo_id, row.key)}
             if any(what in keys for keys in self.rejected.values()):
                 self.names.add(what)
+
+    def _ask_holders(self) -> None:
+        """Finds what the studio has of the photos, and what it made from them."""
+        for holder in self.request.holders:
+            self.plan.note(holder.name, holder.find(self.photos | self.outputs))
+            self.outputs |= set(self.plan.outputs)
 
     def _match_rows(self) -> None:
         """Finds the rows of the photos, of what was made from them, and of photos with the same pixels."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -46,11 +46,16 @@ class Places:
     files: list[Path]
 
 
-def find_places(given: Sequence[Path]) -> Places:
+def find_places(
+    given: Sequence[Path], beside: Sequence[Path] = (), without: Collection[Path] = (), *, here: bool = True
+) -> Places:
     """Looks through folders.
 
     Args:
         given: folders that the user named; none: what is found in the current folder, `DEPTH` folders deep.
+        beside: folders that are looked through as well.
+        without: files and folders, without links, that are not looked into.
+        here: whether the current folder is looked through where no folder is named.
 
     Raises:
         UsageError: one of them is no folder.
@@ -59,22 +64,24 @@ def find_places(given: Sequence[Path]) -> Places:
     for path in given:
         if not path.is_dir():
             raise UsageError(f"--in {path} is no folder; name catalogues, runs, or folders that hold results.")
-    if given:
-        return _look([path.resolve() for path in given], None)
-    here = _look([Path.cwd()], DEPTH)
-    roots = [*here.catalogues, *here.runs, *here.outputs, *here.unfinished]
-    if not roots:
+    more = [path.resolve() for path in beside]
+    if given or not here:
+        return _look([*(path.resolve() for path in given), *more], None, without)
+    found = _look([Path.cwd()], DEPTH, without)
+    roots = [*found.catalogues, *found.runs, *found.outputs, *found.unfinished, *more]
+    if not roots and not without:
         raise PackshotError("There is no catalogue, run or folder of results here; name one with --in.")
-    return _look(roots, None)
+    return _look(roots, None, without)
 
 
-def _look(roots: list[Path], depth: int | None) -> Places:
+def _look(roots: list[Path], depth: int | None, without: Collection[Path]) -> Places:
     tops = [r for r in dict.fromkeys(roots) if not any(r != other and r.is_relative_to(other) for other in roots)]
     places = Places(roots=tops, catalogues=[], unfinished=[], runs=[], outputs=[], explained=[], files=[])
     for top in tops:
         for folder, names, files in walk(top):
             if depth is not None and len(folder.relative_to(top).parts) >= depth:
                 names.clear()
+            names[:] = [name for name in names if folder / name not in without]
             if "catalog.json" in files:
                 places.catalogues.append(folder)
                 names.clear()
@@ -86,7 +93,7 @@ def _look(roots: list[Path], depth: int | None) -> Places:
                     kind.append(folder)
             if "explain.json" in files:
                 places.explained.append(folder / "explain.json")
-            places.files.extend(folder / name for name in files)
+            places.files.extend(folder / name for name in files if folder / name not in without)
     return places
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from packshot.core.errors import PackshotError
 from packshot.core.files import disk_errors, read_json, write_json
 from packshot.core.home import home
+from packshot.tasks.erase_holders import Held, Holder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class EraseRequest:
         source: also files elsewhere in the places, and `what` itself, that are the photo byte for byte.
         reason: for the certificate.
         certificate: its file; None: in the user's folder.
+        holders: who else may have such photos: the studio.
+        here: whether without `places` the current folder is looked through.
     """
 
     what: str
@@ -44,11 +47,14 @@ class EraseRequest:
     source: bool = False
     reason: str | None = None
     certificate: Path | None = None
+    holders: tuple[Holder, ...] = ()
+    here: bool = True
 
     @property
     def id(self) -> str:
         """The same for the same command, given in the same folder."""
         said = [self.what, *sorted(str(p.resolve()) for p in self.places), *self.columns, str(Path.cwd())]
+        said += [holder.name for holder in self.holders]
         flags = [self.person, self.near, self.generated, self.source]
         return hashlib.sha256(json.dumps([said, flags]).encode()).hexdigest()[:32]
 
@@ -77,6 +83,8 @@ class Plan:
         generated: by catalogue, how many pictures by such models stay.
         left: by path, why a file stays: a file that is one of the photos.
         problems: by path, why something could not be looked at.
+        held: by holder (the studio), how many of each kind of thing it has.
+        held_names: what the pictures there are called.
     """
 
     id: str
@@ -97,6 +105,8 @@ class Plan:
     generated: dict[str, int] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
+    held: dict[str, dict[str, int]] = field(default_factory=dict)
+    held_names: list[str] = field(default_factory=list)
 
     @property
     def path(self) -> Path:
@@ -105,7 +115,19 @@ class Plan:
 
     def empty(self) -> bool:
         """Whether nothing was found."""
-        return not (self.catalogues or self.files or self.lines or self.runs or self.left)
+        held = any(count for counts in self.held.values() for count in counts.values())
+        return not (self.catalogues or self.files or self.lines or self.runs or self.left or held)
+
+    def gone(self) -> set[str]:
+        """Returns the SHA-256 of the photos, and of what was made from them."""
+        return {*self.photos, *self.outputs}
+
+    def note(self, holder: str, held: Held) -> None:
+        """Notes what a holder has; what a start that was cut off has found, and removed, is counted as well."""
+        counts = self.held.setdefault(holder, {})
+        counts |= {kind: max(n, counts.get(kind, 0)) for kind, n in held.counts.items()}
+        self.held_names = sorted({*self.held_names, *held.names})
+        self.outputs = sorted({*self.outputs, *held.made})
 
     def write(self) -> None:
         """Keeps the plan; only its owner may read it."""

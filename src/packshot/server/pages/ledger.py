@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -28,14 +26,11 @@ from packshot.jobs.desk_ledger import (
     show_rights,
     show_signer,
 )
-from packshot.jobs.folders import Run, find_store, list_catalogs, list_runs, list_stores, tenant_folder
-from packshot.jobs.records import Job, NotFound
+from packshot.jobs.folders import Run, find_store, list_catalogs, list_runs, list_stores
 from packshot.jobs.settings import StudioSettings
-from packshot.jobs.studio import Studio
 from packshot.server.callers import Caller, caller_with
 from packshot.server.fetch import in_thread, read_upload, studio_of
 from packshot.server.pages.asking import LONG_SECONDS, in_desk
-from packshot.server.pages.create import choices_of, found_folder
 from packshot.server.pages.frame import N_, render
 from packshot.server.pages.incoming import files_in
 
@@ -43,7 +38,6 @@ router = APIRouter(include_in_schema=False, prefix="/ledger")
 Keeper = Annotated[Caller, Depends(caller_with("admin"))]
 
 AUDIT_LINES = 25
-ROWS = 1000
 SOON_DAYS = 60
 """A signer's certificate that ends within so many days is warned of."""
 EVENTS = {
@@ -72,21 +66,6 @@ class Origin:
     licences: dict[str, int]
     photos: int | None
     retraining: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class InStore:
-    """Pictures of the studio's store that an erasure is about.
-
-    Attributes:
-        pictures: (checksum, name) of the pictures, and of what jobs made of them.
-        jobs: how many jobs name one of them.
-        choices: how many decisions of Create are about one.
-    """
-
-    pictures: tuple[tuple[str, str], ...] = ()
-    jobs: int = 0
-    choices: int = 0
 
 
 @router.get("")
@@ -194,103 +173,27 @@ async def _erase_shopper(request: Request, caller: Caller, said: dict[str, str])
     if said["confirm"]:
         _check_confirmed(said)
         done = await in_desk(request, forget_shopper, store, said["what"], seconds=LONG_SECONDS)
-        return render(request, "ledger_erased.html", said=said, forgotten=done, result=None, stored=InStore())
+        return render(request, "ledger_erased.html", said=said, forgotten=done, result=None)
     found = await in_desk(request, find_shopper, store, said["what"])
-    return render(request, "ledger_plan.html", said=said, shopper=found, result=None, stored=InStore(), error=None)
+    return render(request, "ledger_plan.html", said=said, shopper=found, result=None, error=None)
 
 
 async def _erase_photos(request: Request, caller: Caller, said: dict[str, str]) -> Response:
-    studio = studio_of(request)
     asked = EraseAsked(
         what=said["what"],
-        places=await in_thread(places_of, studio.settings, caller.tenant),
         person=said["kind"] == "person",
         near=bool(said["near"]),
         generated=bool(said["generated"]),
         reason=said["reason"] or None,
+        settings=studio_of(request).settings,
+        tenant=caller.tenant,
     )
     if not said["confirm"]:
-        result, stored = await _plan(request, caller, asked)
-        return render(request, "ledger_plan.html", said=said, shopper=None, result=result, stored=stored, error=None)
+        result = await in_desk(request, plan_erasure, asked, seconds=LONG_SECONDS)
+        return render(request, "ledger_plan.html", said=said, shopper=None, result=result, error=None)
     _check_confirmed(said)
-    planned, stored = await _plan(request, caller, asked)
-    result = None
-    if planned is not None:
-        result = await in_desk(request, carry_out_erasure, asked, seconds=LONG_SECONDS)
-    gone = await in_thread(_forget, studio, caller.tenant, stored)
-    return render(
-        request, "ledger_erased.html", said=said, result=result, stored=replace(stored, choices=gone), forgotten=None
-    )
-
-
-async def _plan(request: Request, caller: Caller, asked: EraseAsked) -> tuple[dict[str, Any] | None, InStore]:
-    """Returns what goes from catalogues, runs and results, and what goes from the studio's own store.
-
-    Raises:
-        PackshotError: there is nothing of it anywhere.
-    """
-    studio, error, result = studio_of(request), None, None
-    if asked.places:
-        try:
-            result = await in_desk(request, plan_erasure, asked, seconds=LONG_SECONDS)
-        except PackshotError as e:
-            error = e  # Perhaps it is in the store alone.
-    photos = set(result["checksums"]) if result else set()
-    if not asked.person and len(asked.what) == 64 and not set(asked.what.lower()) - set("0123456789abcdef"):
-        photos.add(asked.what.lower())
-    stored = await in_thread(_in_store, studio, caller.tenant, photos)
-    if result is None and not stored.pictures and not stored.choices:
-        raise error or NotFound("There is no such photo here; nothing was erased.")
-    return result, stored
-
-
-def places_of(settings: StudioSettings, tenant: str) -> tuple[Path, ...]:
-    """Returns the folders that a tenant's erasure looks through, those that are there."""
-    folders = (settings.catalogs_folder, settings.runs_folder, settings.place / "advice", settings.place / "intake")
-    return tuple(p for p in (tenant_folder(f, tenant) for f in folders) if p.is_dir())
-
-
-def _in_store(studio: Studio, tenant: str, photos: set[str]) -> InStore:
-    """Returns which pictures of the store are one of the photos, or were made of one by a job of the tenant."""
-    if not photos:
-        return InStore()
-    found: OrderedDict[str, str] = OrderedDict()
-    wanted, jobs = set(photos), set()
-    for job in _every_job(studio, tenant):  # The oldest first: what was made may be a later job's picture.
-        for offset in range(0, job.total if job.request.kind == "pictures" else 0, ROWS):
-            for item in studio.items(tenant, job.id, offset=offset, limit=ROWS):
-                if item.picture in wanted:
-                    wanted |= {s for s in (item.result, *item.beside.values()) if s}
-                    jobs.add(job.id)
-    for sha256 in sorted(wanted):
-        try:
-            found[sha256] = studio.picture(tenant, sha256).name
-        except NotFound:
-            continue
-    known = choices_of(studio.settings, tenant).now()
-    return InStore(pictures=tuple(found.items()), jobs=len(jobs), choices=len(wanted & set(known)))
-
-
-def _every_job(studio: Studio, tenant: str) -> list[Job]:
-    """Returns all jobs of a tenant, the oldest first."""
-    out: list[Job] = []
-    while page := studio.jobs(tenant, limit=ROWS, before=out[-1].created if out else None):
-        out += page
-    return out[::-1]
-
-
-def _forget(studio: Studio, tenant: str, stored: InStore) -> int:
-    """Takes pictures out of the store, and out of what was decided on Create; returns how many decisions went."""
-    for sha256, _name in stored.pictures:
-        try:
-            studio.forget_picture(tenant, sha256)
-        except NotFound:
-            continue
-    folder = found_folder(studio.settings, tenant)
-    for sha256, _name in stored.pictures:
-        for path in folder.glob(f"{sha256}-*.json"):  # Where the photo lies in a model: as good as its likeness.
-            path.unlink(missing_ok=True)
-    return choices_of(studio.settings, tenant).forget(sha256 for sha256, _name in stored.pictures)
+    result = await in_desk(request, carry_out_erasure, asked, seconds=LONG_SECONDS)
+    return render(request, "ledger_erased.html", said=said, result=result, forgotten=None)
 
 
 def _check_confirmed(said: dict[str, str]) -> None:
