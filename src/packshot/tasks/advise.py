@@ -1,8 +1,9 @@
 """Which model for this catalogue? Short trials by successive halving within a budget, and advice with evidence."""
 
+import json
 import shlex
+import shutil
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,13 +11,15 @@ from typing import Any, Literal
 import torch
 
 from packshot.catalog import Catalog, open_catalog
+from packshot.core.config import build_config
 from packshot.core.errors import PackshotError, UsageError, lookup
-from packshot.core.files import disk_errors, write_json
+from packshot.core.files import disk_errors, read_json, write_json, write_text
 from packshot.core.progress import Progress
 from packshot.core.runs import RunFolder, append_jsonl
 from packshot.evaluation.features import compute_features
 from packshot.models.features.efflite import load_efflite0
 from packshot.sampling.generator import load_generator
+from packshot.tasks.advise_begun import ADVICE, TRIALS, Begun, Meter, read_begun, read_evidence
 from packshot.tasks.advise_choice import Evidence, choose, rank
 from packshot.tasks.advise_measure import Shelf, Yardstick, open_shelf, waiting_features
 from packshot.tasks.advise_needs import NEEDS
@@ -31,13 +34,10 @@ from packshot.tasks.advise_plan import (
     share_rounds,
 )
 from packshot.training import run as training
-from packshot.training.budget import parse_budget
 from packshot.training.devices import Devices
 from packshot.training.presets import resolve_config
 
 SPEED_PHOTOS = 100
-# Of the budget, for choosing and writing: a share of it, and seconds at least.
-RESERVE_SHARE, RESERVE = 0.03, 2.0
 # Sample grids and figures on schedule would be paid from the trial's budget.
 QUIET_LOOP = ("loop.samples_every_kimg=0", "loop.metrics_every_kimg=0")
 FULL_RUN, LEAST_RUN = 10, 300
@@ -50,7 +50,7 @@ class AdviseRequest:
     Attributes:
         catalog: the catalogue.
         need: "sharp", "similar" or "repair".
-        out: folder for the trials and `advise.json`; it must not hold those of earlier advice.
+        out: folder for the trials and `advise.json`; if it holds those of the same advice, that is gone on with.
         budget: for everything, evaluation included: wall time ("10m", "90s") or CPU-seconds ("600cpu-s").
         device: what to train on.
         seed: of the trials and of their samples.
@@ -96,45 +96,13 @@ class AdviseResult:
 
 
 @dataclass(frozen=True)
-class _Meter:
-    """The budget in seconds, of wall time or of CPU, since the request came."""
-
-    kind: str
-    amount: float
-    clock: Callable[[], float]
-    start: float
-
-    @classmethod
-    def of(cls, text: str) -> "_Meter":
-        budget = parse_budget(text)
-        if budget.kind == "kimg":
-            raise UsageError(f"The budget of advice is time: give --budget 10m or 600cpu-s, not {text}.")
-        clock = time.monotonic if budget.kind == "seconds" else time.process_time
-        return cls(budget.kind, budget.amount, clock, clock())
-
-    @property
-    def used(self) -> float:
-        return self.clock() - self.start
-
-    @property
-    def left(self) -> float:
-        """What may still be spent, less a reserve for choosing and writing."""
-        return self.amount - self.used - max(RESERVE, RESERVE_SHARE * self.amount)
-
-    def deadline(self, after: float) -> float | None:
-        """Returns the `time.monotonic()` at which training has to stop for `after` seconds to be left."""
-        return time.monotonic() + self.left - after if self.kind == "seconds" else None
-
-
-@dataclass(frozen=True)
 class _Start:
     """What is known before the first trial."""
 
-    meter: _Meter
+    meter: Meter
     photos: Catalog
     shelf: Shelf
-    costs: Costs
-    plan: Plan
+    begun: Begun
     accelerator: str
 
 
@@ -145,40 +113,48 @@ def plan_advice(request: AdviseRequest) -> Plan:
         UsageError: unknown need, or a budget that is none or too short.
         PackshotError: no catalogue there, or no such device.
     """
-    return _start(request).plan
+    return _start(request, None).begun.plan
 
 
 def advise(request: AdviseRequest) -> AdviseResult:
     """States its plan, makes the trials, and recommends a model.
 
+    After a kill the same request goes on: no finished trial is made again, one that was cut off goes on from its newest
+    checkpoint, and the budget is that of all starts together.
+
     Raises:
         UsageError: unknown need, or a budget that is none or too short.
-        PackshotError: no catalogue there, `out` is taken, every trial went wrong, or the user stopped it.
+        PackshotError: no catalogue there, `out` holds other advice, every trial went wrong, or the user stopped it.
     """
-    file = request.out / "advise.json"
-    with disk_errors(request.out):
-        taken = file.exists() or (request.out / "trials").exists()
-    if taken:
-        raise PackshotError(f"{request.out} holds the trials of earlier advice; choose another --out, or remove it.")
-    start = _start(request)
-    plan = start.plan
+    before = read_begun(request.out, _asked(request))
+    file = request.out / ADVICE
+    with disk_errors(file):
+        if before is not None and file.is_file():  # Killed after the last step, or asked for twice.
+            return _read_result(file)
+    start = _start(request, before)
+    plan = start.begun.plan
+    if before is None:
+        start.begun.write(request.out)
     with Progress("Advising", start.meter.amount, quiet=request.quiet) as bar:
         for line in plan_lines(plan):
             bar.say(line)
+        if before is not None:
+            bar.say(f"Going on with advice that was cut off; trials that are done: {len(before.evidence)}.")
         trials = _Trials(request, start, bar)
         if plan.rounds:
             trials.make()
-    if trials.failed and not trials.evidence:
-        raise PackshotError(f"Every trial went wrong; the first one: {next(iter(trials.failed.values()))}")
-    choice = choose(plan, trials.evidence, trials.decisive)
-    trained = max((e.trained for e in trials.evidence if e.model == choice.model), default=0.0)
+    begun = start.begun
+    if begun.failed and not begun.evidence:
+        raise PackshotError(f"Every trial went wrong; the first one: {next(iter(begun.failed.values()))}")
+    choice = choose(plan, begun.evidence, trials.decisive)
+    trained = max((e.trained for e in begun.evidence if e.model == choice.model), default=0.0)
     result = AdviseResult(
         model=choice.model,
         command=_command(request, plan, choice.model, trained, start.accelerator),
         reasons=choice.reasons,
-        evidence=tuple(trials.evidence),
-        failed=trials.failed,
-        not_tried={**plan.not_tried, **trials.not_reached},
+        evidence=tuple(begun.evidence),
+        failed=begun.failed,
+        not_tried={**plan.not_tried, **begun.not_reached, **trials.too_late},
         plan=plan,
         stopped_early=trials.stopped_early,
         seconds=round(start.meter.used, 1),
@@ -188,9 +164,39 @@ def advise(request: AdviseRequest) -> AdviseResult:
     return result
 
 
-def _start(request: AdviseRequest) -> _Start:
+def _asked(request: AdviseRequest) -> dict[str, Any]:
+    """Returns what tells this advice from other advice."""
+    return {
+        "catalog": open_catalog(request.catalog).checksum,
+        "need": request.need,
+        "budget": request.budget,
+        "device": request.device,
+        "seed": request.seed,
+    }
+
+
+def _read_result(file: Path) -> AdviseResult:
+    """Returns advice that was given.
+
+    Raises:
+        PackshotError: the file is damaged.
+    """
+    table = read_json(file)
+    try:
+        more = {
+            "plan": build_config(Plan, table["plan"]),
+            "evidence": tuple(read_evidence(row) for row in table["evidence"]),
+            "reasons": tuple(table["reasons"]),
+            "file": file,
+        }
+        return AdviseResult(**table | more)
+    except (KeyError, TypeError, ValueError, UsageError) as e:
+        raise PackshotError(f"{file} is damaged; remove it, and the same command goes on from the trials.") from e
+
+
+def _start(request: AdviseRequest, begun: Begun | None) -> _Start:
     lookup("need", request.need, NEEDS)
-    meter = _Meter.of(request.budget)
+    meter = Meter.of(request.budget, begun.used if begun is not None else 0.0)
     accelerator = request.device
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
@@ -198,14 +204,15 @@ def _start(request: AdviseRequest) -> _Start:
         raise PackshotError("There is no CUDA device here; use --device cpu.")
     photos = open_catalog(request.catalog)
     shelf = open_shelf(photos)
-    unit = "cpu-s" if accelerator == "cpu" else "s"
-    costs = _measure_costs(shelf, photos, meter, unit)
-    return _Start(
-        meter, photos, shelf, costs, make_plan(request.need, shelf.facts, meter.left, costs, unit), accelerator
-    )
+    if begun is None:
+        unit = "cpu-s" if accelerator == "cpu" else "s"
+        costs = _measure_costs(shelf, photos, meter, unit)
+        plan = make_plan(request.need, shelf.facts, meter.left, costs, unit)
+        begun = Begun(asked=_asked(request), plan=plan, rate=costs.rate, overhead=plan.overhead)
+    return _Start(meter, photos, shelf, begun, accelerator)
 
 
-def _measure_costs(shelf: Shelf, photos: Catalog, meter: _Meter, unit: str) -> Costs:
+def _measure_costs(shelf: Shelf, photos: Catalog, meter: Meter, unit: str) -> Costs:
     """Times the features of a few photos: how fast this machine is now, and what else it is doing."""
     net, some = load_efflite0(), shelf.train.images[:SPEED_PHOTOS]
     compute_features(net, some[:10])
@@ -234,35 +241,29 @@ def _command(request: AdviseRequest, plan: Plan, model: str, trained: float, acc
 class _Trials:
     """The rounds of trials.
 
+    What is known of them is in `start.begun`, and is kept on the disk after each: what trials cost by now (`rate`,
+    seconds of the budget for one unit of training; `overhead`, seconds that a trial takes beside its training; `paid`,
+    seconds that went into each candidate's training; `beside`, seconds beside the training, trial by trial).
+
     Attributes:
-        evidence: so far.
-        failed: model to what went wrong.
-        not_reached: model to why its first trial was not made.
+        too_late: model to why its first trial was not made.
         decisive: the last round that all its candidates finished.
         stopped_early: why there were fewer trials than planned.
-        rate: seconds of the budget for one unit of training, as measured so far.
-        overhead: seconds of the budget that a trial takes beside its training, as measured so far.
-        paid: seconds of the budget that went into each candidate's training.
-        beside: seconds beside the training, trial by trial.
     """
 
     request: AdviseRequest
     start: _Start
     bar: Progress
-    evidence: list[Evidence] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    not_reached: dict[str, str] = field(default_factory=dict)
+    too_late: dict[str, str] = field(default_factory=dict)
     decisive: int = 0
     stopped_early: str | None = None
-    rate: float = 0.0
-    overhead: float = 0.0
-    paid: dict[str, float] = field(default_factory=dict)
-    beside: list[float] = field(default_factory=list)
 
     def make(self) -> None:
         """Makes them, and measures what the next ones will cost as it goes."""
-        plan, meter = self.start.plan, self.start.meter
-        self.rate, self.overhead = self.start.costs.rate, plan.overhead
+        begun, meter = self.start.begun, self.start.meter
+        plan = begun.plan
+        rows = [json.dumps(asdict(row)) + "\n" for row in begun.evidence]
+        write_text(self.request.out / "trials.jsonl", "".join(rows))  # A killed start may have torn its last line.
         self.yardstick = Yardstick(
             self.start.shelf,
             self.start.photos,
@@ -274,12 +275,16 @@ class _Trials:
         alive, done = list(plan.candidates), 0.0
         for number in range(1, len(plan.rounds) + 1):
             sizes = round_sizes(len(alive))
-            amount = share_rounds(sizes, meter.left, self.overhead, self.rate, done)[0].amount
-            if number > 1 and amount - done < least:
-                self.stopped_early = f"the budget has no room for round {number}"
-                return
+            if number > len(begun.amounts):
+                amount = share_rounds(sizes, meter.left, begun.overhead, begun.rate, done)[0].amount
+                if number > 1 and amount - done < least:
+                    self.stopped_early = f"the budget has no room for round {number}"
+                    return
+                begun.amounts.append(amount)
+                self._keep()
+            amount = begun.amounts[number - 1]
             complete = self._round(number, alive, done, amount)
-            here = [e for e in self.evidence if e.round == number]
+            here = [e for e in begun.evidence if e.round == number]
             if complete or (number == 1 and here):
                 self.decisive = number
             if not complete or len(here) < 3:
@@ -287,41 +292,50 @@ class _Trials:
             best = [e.model for e in rank(here, plan.judged_by)][: (len(here) + 1) // 2]
             alive, done = [c for c in plan.candidates if c.model in best], amount
 
+    def _keep(self) -> None:
+        self.start.begun.used = self.start.meter.used
+        self.start.begun.write(self.request.out)
+
     def _round(self, number: int, alive: list[Candidate], done: float, amount: float) -> bool:
         """Says whether every candidate finished the round, or failed."""
+        begun = self.start.begun
         for place, candidate in enumerate(alive):
-            fits = (amount - done) * self.rate + self.overhead <= self.start.meter.left
+            if begun.knows(candidate.model, number):
+                continue
+            fits = (amount - done) * begun.rate + begun.overhead <= self.start.meter.left
             if not fits or not self._trial(candidate, number, done, amount):
                 self.stopped_early = f"the budget was used up in round {number}, before {candidate.model}"
                 if number == 1:
                     names = [c.model for c in alive[place:]]
-                    self.not_reached |= dict.fromkeys(names, "the budget was used up before its trial")
+                    self.too_late |= dict.fromkeys(names, "the budget was used up before its trial")
                 return False
+            self._keep()
         return True
 
     def _trial(self, candidate: Candidate, number: int, done: float, amount: float) -> bool:
         """Trains on to `amount` and measures; False where the time ran out while training."""
-        meter, plan, model = self.start.meter, self.start.plan, candidate.model
+        meter, begun, model = self.start.meter, self.start.begun, candidate.model
+        plan = begun.plan
         self.bar.update(meter.used, f"round {number}: {model}")
-        begin, deadline = meter.used, meter.deadline(self.overhead)
-        before = [e for e in self.evidence if e.model == model]
-        folder = self.request.out / "trials" / model
+        begin, deadline = meter.used, meter.deadline(begun.overhead)
+        before = [e for e in begun.evidence if e.model == model]
+        folder = self.request.out / TRIALS / model
         try:
             result = self._train(candidate, folder, f"{amount:.1f}{plan.unit}", bool(before), deadline)
         except PackshotError as e:
-            self.failed[model] = str(e)
+            begun.failed[model] = str(e)
             self.bar.say(f"Round {number}: {model} went wrong: {e}")
             return True
         if result.state != "finished":
             if deadline is None or time.monotonic() < deadline:
                 raise PackshotError(
-                    f"Stopped by the user; the trials so far are runs in {self.request.out / 'trials'}, and new advice "
-                    "needs another --out."
+                    f"Stopped by the user; the trials so far are runs in {self.request.out / TRIALS}; the same command "
+                    f"with --out {self.request.out} goes on."
                 )
             return False
         if not result.images:
-            self.not_reached[model] = "its share of the budget was used up before its first step"
-            self.bar.say(f"Round {number}: {model} did not begin: {self.not_reached[model]}.")
+            begun.not_reached[model] = "its share of the budget was used up before its first step"
+            self.bar.say(f"Round {number}: {model} did not begin: {begun.not_reached[model]}.")
             return True
         figures, sample_cost = self.yardstick.measure(load_generator(RunFolder(folder).model_file))
         trained = result.cpu_seconds if plan.unit == "cpu-s" else result.seconds
@@ -336,7 +350,8 @@ class _Trials:
             figures=figures,
         )
         self._learn_costs(row, before, result)
-        self.evidence.append(row)
+        begun.evidence.append(row)
+        self._keep()
         append_jsonl(self.request.out / "trials.jsonl", asdict(row))
         self.bar.say(f"Round {number}: {model} {_short(row, plan.judged_by)}, {row.seconds:.0f} s")
         return True
@@ -345,7 +360,9 @@ class _Trials:
         self, candidate: Candidate, folder: Path, budget: str, again: bool, deadline: float | None
     ) -> training.TrainResult:
         devices = Devices(accelerator=self.start.accelerator)
-        if again:
+        if not again and folder.is_dir() and not RunFolder(folder).run_file.is_file():
+            shutil.rmtree(folder)  # Killed before it had begun.
+        if again or folder.is_dir():
             result = training.resume(folder, budget=budget, devices=devices, quiet=True, deadline=deadline)
         else:
             config = resolve_config(
@@ -353,7 +370,7 @@ class _Trials:
                 settings=(*candidate.settings, *QUIET_LOOP),
                 budget=budget,
                 seed=self.request.seed,
-                size=self.start.plan.facts.size,
+                size=self.start.begun.plan.facts.size,
             )
             catalog = self.request.catalog
             result = training.train(
@@ -364,13 +381,14 @@ class _Trials:
 
     def _learn_costs(self, row: Evidence, before: list[Evidence], result: training.TrainResult) -> None:
         """What this trial cost is what the next ones are expected to cost."""
+        begun = self.start.begun
         total = result.seconds if self.start.meter.kind == "seconds" else result.cpu_seconds
-        loop, self.paid[row.model] = total - self.paid.get(row.model, 0.0), total
+        loop, begun.paid[row.model] = total - begun.paid.get(row.model, 0.0), total
         trained = row.trained - (before[-1].trained if before else 0.0)
-        latest = {e.model: e.trained for e in [*self.evidence, row]}
-        self.rate = (sum(self.paid.values()) / sum(latest.values()) + loop / max(trained, 0.1)) / 2
-        self.beside.append(max(0.0, row.seconds - loop))
-        self.overhead = max(self.beside[-3:])
+        latest = {e.model: e.trained for e in [*begun.evidence, row]}
+        begun.rate = (sum(begun.paid.values()) / sum(latest.values()) + loop / max(trained, 0.1)) / 2
+        begun.beside.append(max(0.0, row.seconds - loop))
+        begun.overhead = max(begun.beside[-3:])
 
 
 def _short(row: Evidence, name: str) -> str:
