@@ -3,12 +3,16 @@
 import json
 import os
 import re
+import typing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from packshot.server.api.found import Verdict
 from packshot.server.gate import is_public
+from packshot.server.problems import CODES
+from packshot.tasks.verify import Verdict as TaskVerdict
 from tests.servers import make_app
 
 GOLDEN = Path(__file__).with_name("openapi.json")
@@ -40,7 +44,22 @@ def test_every_route_is_told_and_says_who_may_ask(described: dict[str, Any]) -> 
             assert operation["summary"], f"{method} {path}"
             assert operation["description"], f"{method} {path}"
             assert ("security" in operation) != is_public(path), f"{method} {path}"
-            assert "default" in operation["responses"]
+            answers = operation["responses"]
+            assert {"500", "503"} <= answers.keys() and "default" not in answers
+            assert ("401" in answers) == ("security" in operation), f"{method} {path}"
+            assert any(status < "300" for status in answers)
+
+
+def test_every_problem_is_one_of_the_guide(described: dict[str, Any]) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    table = guide[guide.index("## Errors") : guide.index("## Limits")]
+    told = {name.removeprefix("Problem") for name in described["components"]["responses"]}
+    assert told <= set(re.findall(r"\b[45]\d\d\b", table))
+    assert told == {status for status in map(str, CODES) if status != "405"}
+
+
+def test_the_verdicts_are_those_of_the_task() -> None:
+    assert typing.get_args(Verdict) == typing.get_args(TaskVerdict)
 
 
 def test_every_route_is_in_the_guide(described: dict[str, Any]) -> None:

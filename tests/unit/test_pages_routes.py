@@ -3,6 +3,8 @@
 import io
 import re
 import time
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import pytest
 from PIL import Image
 
 from packshot.jobs.records import Item, JobRequest, Output
+from packshot.jobs.review import undecided
 from packshot.server.pages import shopper
+from packshot.server.pages.frame import so_far
 from packshot.server.pages.jobs import _next_undecided, _place
 from packshot.server.pages.saying import say_checks, say_receipt
 from packshot.server.signing import Signer
@@ -141,7 +145,8 @@ def test_a_jobs_page_shows_every_state_and_decisions(app) -> None:
         part = client.post(
             f"/jobs/{id}/items/1/decide", data={"decision": "approved"}, headers={**HTML, "HX-Request": "true"}
         )
-        assert part.text.lstrip().startswith('<li class="tile"') and "Approved" in part.text
+        assert part.text.lstrip().startswith('<header class="head" id="job-head">') and "Approved" in part.text
+        assert "1 picture waits for your look" in part.text  # The other one.
         assert _next_undecided(app.state.studio, "shop", id, 1) == 2
         after = client.post(
             f"/jobs/{id}/items/2/decide", data={"decision": "rejected"}, headers=HTML, follow_redirects=False
@@ -155,7 +160,7 @@ def test_a_jobs_page_shows_every_state_and_decisions(app) -> None:
         assert 'rel="prev"' in near and 'rel="next"' not in near
         assert client.get(f"/jobs/{id}/items/99", headers=HTML).status_code == 404
         rows = client.get("/jobs", headers=HTML).text
-        assert "2 in review" in rows and "1 failed" in rows
+        assert "in review" not in rows and "1 failed" in rows  # Both were decided on.
 
 
 @pytest.mark.parametrize(
@@ -429,3 +434,47 @@ def test_the_photo_lies_where_its_product_is() -> None:
     )
     assert place("the photo", {"enlarge": {"width": 400, "height": 400}}) is None  # Of a part, and nobody says which.
     assert place("the photo scaled by Lanczos to 800 x 600") is None
+
+
+def test_what_waits_for_a_person_is_counted_until_it_is_decided(app) -> None:
+    id = submit(app, "shop", *(put(app, "shop", jpeg(seed)) for seed in range(3)))
+    finish(app, "shop", id, ["review", "review", "review"])
+    with running(app) as client:
+        page = client.get(f"/jobs/{id}", headers=HTML).text
+        assert "3 pictures wait for your look" in page and "Until one is approved" in page
+        assert "results.zip" not in page and "results.csv" in page  # An empty zip helps nobody.
+        assert "3 in review" in client.get("/jobs", headers=HTML).text
+        client.post(f"/jobs/{id}/items/0/decide", data={"decision": "rejected"}, headers=HTML)
+        assert "2 in review" in client.get("/jobs", headers=HTML).text
+        review = client.get(f"/jobs/{id}?state=review", headers=HTML).text
+        assert "Approve the 2 that are left" in review and "data-confirm" in review
+        client.post(f"/jobs/{id}/approve", headers=HTML)
+        decided = [item.decision for item in app.state.studio.items("shop", id)]
+        assert decided == ["rejected", "approved", "approved"]  # What a person had said stays.
+        page = client.get(f"/jobs/{id}", headers=HTML).text
+        assert "wait for your look" not in page and "results.zip" in page
+        assert "in review" not in client.get("/jobs", headers=HTML).text
+        assert client.post("/jobs/unknown/approve", headers=HTML).status_code == 404
+
+
+def test_others_pictures_are_not_counted(app) -> None:
+    studio = app.state.studio
+    ids = {tenant: submit(app, tenant, put(app, tenant, jpeg(1))) for tenant in ("shop", "shoes")}
+    for tenant, id in ids.items():
+        finish(app, tenant, id, ["review"])
+    assert undecided(studio, "shop", list(ids.values())) == {ids["shop"]: 1}
+    assert undecided(studio, "shop", []) == {}
+
+
+def test_what_runs_says_how_long_it_has_been_running(app) -> None:
+    id = submit(app, "shop", put(app, "shop", jpeg(1)))
+    book = app.state.studio.book
+    with running(app) as client:
+        assert "so far" not in client.get(f"/jobs/{id}", headers=HTML).text
+        book.begin(id, next(row.run for row in book.unqueued() if row.id == id))
+        assert re.search(r"\d s so far", client.get(f"/jobs/{id}", headers=HTML).text)
+        assert "已用" in client.get(f"/jobs/{id}?lang=zh", headers=HTML).text
+    job = app.state.studio.job("shop", id)
+    assert job.started is not None
+    assert so_far(replace(job, started=job.started + timedelta(days=400))) == 0  # The clock was set back.
+    assert so_far(None) is so_far(replace(job, state="done")) is None

@@ -315,6 +315,7 @@ def test_jobs_that_cannot_be(client: TestClient) -> None:
     refused(client.get("/v1/jobs/unknown/results.csv"), 404, "not-found")
     refused(client.get("/v1/jobs?limit=0"), 422, "invalid")
     refused(client.get("/v1/jobs?before=yesterday"), 422, "invalid")
+    assert "2026-08-02T10:00:00Z" in refused(client.get("/v1/jobs?before=1700000000"), 422, "invalid")
 
 
 def test_the_same_idempotency_key_is_the_same_job(client: TestClient) -> None:
@@ -374,7 +375,7 @@ def test_results_and_review(app: FastAPI, client: TestClient) -> None:
     decided = client.post(f"/v1/jobs/{id}/items/1/decision", json={"decision": "approved"})
     assert decided.json()["decision"] == "approved"
     assert len(zipfile.ZipFile(io.BytesIO(client.get(f"/v1/jobs/{id}/results.zip").content)).namelist()) == 2
-    refused(client.post(f"/v1/jobs/{id}/items/0/decision", json={"decision": "approved"}), 422, "invalid-settings")
+    refused(client.post(f"/v1/jobs/{id}/items/0/decision", json={"decision": "approved"}), 409, "conflict")
     refused(client.post(f"/v1/jobs/{id}/items/1/decision", json={"decision": "maybe"}), 422, "invalid")
     again = client.post(f"/v1/jobs/{id}/retry").json()
     assert (again["state"], again["counts"]["waiting"]) == ("queued", 1)

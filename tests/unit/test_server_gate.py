@@ -344,7 +344,7 @@ def test_logs_have_the_ids_and_no_secret(app: FastAPI, lines: io.StringIO) -> No
         client.post("/v1/pictures", json=body, headers=headers)
     text = lines.getvalue()
     first = json.loads(text.splitlines()[0])
-    assert (first["request"], first["job"], first["tenant"], first["status"]) == ("r-1", "abc123", "shoes", 404)
+    assert (first["request"], first["job"], first["tenant"], first["status"]) == ("r-1", "abc123", "shoes", 422)
     assert first["path"] == "/v1/jobs/abc123"
     assert "ms" in first
     assert secret.split("_", 2)[2] not in text
@@ -388,4 +388,4 @@ def test_values_with_secret_names_are_stars(lines: io.StringIO) -> None:
 def test_an_unforeseen_error_says_nothing_of_its_inside() -> None:
     assert problem_of(ValueError("inside")).status_code == 500
     assert "inside" not in problem_of(ValueError("inside")).detail
-    assert problem_of(UsageError("--scale is 9.")).detail == "--scale is 9."
+    assert problem_of(UsageError("--scale is 9.")).detail == "scale is 9."

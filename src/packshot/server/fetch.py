@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -161,8 +161,14 @@ async def look_at(request: Request, incoming: Incoming) -> tuple[str, Probe]:
     return clean_name(incoming.name, found.mime), found
 
 
-async def keep(request: Request, tenant: str, incoming: Incoming) -> Picture:
-    """Puts a file that came into the store, after the desk has looked at it.
+async def keep(request: Request, tenant: str, incoming: Incoming, made_from: Collection[str] = ()) -> Picture:
+    """Puts a file that came, or was made, into the store, after the desk has looked at it.
+
+    Args:
+        request: whose studio.
+        tenant: whose it is.
+        incoming: the file.
+        made_from: checksums of what it was made from, so that an erasure of one finds it.
 
     Raises:
         PackshotError: it is no picture, damaged, or too large.
@@ -176,13 +182,20 @@ async def keep(request: Request, tenant: str, incoming: Incoming) -> Picture:
         mime=found.mime,
         width=found.width,
         height=found.height,
+        made_from=made_from,
     )
 
 
-def keep_sample(studio: Studio, tenant: str, sample: Sample) -> Picture:
-    """Puts a made picture into the store."""
+def keep_sample(studio: Studio, tenant: str, sample: Sample, made_from: Collection[str] = ()) -> Picture:
+    """Puts a made picture into the store; `made_from`: the photo that it was asked to be like."""
     return studio.add_picture(
-        tenant, sample.data, name=sample.name, mime="image/png", width=sample.width, height=sample.height
+        tenant,
+        sample.data,
+        name=sample.name,
+        mime="image/png",
+        width=sample.width,
+        height=sample.height,
+        made_from=made_from,
     )
 
 

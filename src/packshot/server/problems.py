@@ -20,6 +20,7 @@ from packshot.jobs.database import DatabaseLost
 from packshot.jobs.desk import DeskBusy, DeskLost, DeskTimeout
 from packshot.jobs.records import NotFound
 from packshot.server.logs import log
+from packshot.tasks.options import as_settings
 
 CODES = {
     400: "bad-request",
@@ -29,7 +30,6 @@ CODES = {
     405: "method-not-allowed",
     408: "too-slow",
     409: "conflict",
-    411: "length-needed",
     413: "too-large",
     415: "wrong-content-type",
     421: "wrong-host",
@@ -97,9 +97,9 @@ def problem_of(error: Exception) -> Problem:
             wait = {"Retry-After": str(COME_AGAIN)}
             return Problem(503, "The studio's database cannot be reached; come again.", "database", headers=wait)
         case UsageError():
-            return Problem(422, str(error), "invalid-settings")
+            return Problem(422, as_settings(str(error)), "invalid-settings")
         case PackshotError():
-            return Problem(422, str(error), "cannot-be-done")
+            return Problem(422, as_settings(str(error)), "cannot-be-done")
         case OSError() if error.errno == 28:
             return Problem(507, "The studio's disk is full; nothing was lost, and nothing new can be taken.")
     return Problem(500, "This is a fault in Packshot; the studio's log tells more under this request's id.")

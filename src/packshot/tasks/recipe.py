@@ -31,6 +31,7 @@ from packshot.tasks.cutout import Cutout, CutoutRequest
 from packshot.tasks.edit import Edit
 from packshot.tasks.enhance import Enhance, EnhanceRequest
 from packshot.tasks.extend import Extend, ExtendRequest, parse_margins
+from packshot.tasks.options import said_as_settings
 from packshot.tasks.repair import Repair, RepairRequest
 from packshot.tasks.restyle import Restyle, RestyleRequest
 from packshot.tasks.shoot import ShootRequest, build_shoot
@@ -113,7 +114,11 @@ def build_tasks(steps: Sequence[Mapping[str, Any]]) -> list[Edit]:
         UsageError: see `read_step`.
     """
     asked = [read_step(number, step) for number, step in enumerate(steps, 1)]  # What is wrong is told at once.
-    return [task.build(request) for task, request in asked]
+    edits = []
+    for step, (task, request) in zip(steps, asked, strict=True):
+        with said_as_settings(step["task"]):
+            edits.append(task.build(request))
+    return edits
 
 
 def read_step(number: int, table: Mapping[str, Any]) -> tuple[Task, Any]:
@@ -131,7 +136,8 @@ def read_step(number: int, table: Mapping[str, Any]) -> tuple[Task, Any]:
     task = lookup("task", table["task"], TASKS)
     settings = {key: value for key, value in table.items() if key != "task"}
     where = f"{table['task']}."
-    return task, build_config(task.request, _read(settings, where), where)
+    with said_as_settings(table["task"]):
+        return task, build_config(task.request, _read(settings, where), where)
 
 
 def _read(table: Mapping[str, Any], where: str) -> dict[str, Any]:

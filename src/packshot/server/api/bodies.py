@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -15,6 +16,8 @@ from pydantic_core import from_json
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from packshot.core.errors import suggest
+from packshot.core.text import printable
 from packshot.server.fetch import in_thread
 from packshot.server.limits import FORM_BYTES, MOST_FILES
 from packshot.server.problems import Problem
@@ -39,6 +42,34 @@ def content_kind(request: Request, *allowed: str) -> str:
     if "image/*" in allowed and (kind.startswith("image/") or kind == "application/octet-stream"):
         return "image/*"
     raise Problem(415, f"Send {' or '.join(allowed)}, not {kind[:100] or 'a body without a content type'}.")
+
+
+def as_written(value: object) -> object:
+    """Lets a moment through that is written as a date and a time; a bare number would else count as seconds of 1970.
+
+    Raises:
+        ValueError: it is a number.
+    """
+    if isinstance(value, str) and re.fullmatch(r"\s*[-+]?[\d.]+\s*", value):
+        raise ValueError("write it as a date and a time, for example 2026-08-02T10:00:00Z")
+    return value
+
+
+async def check_query(request: Request) -> None:
+    """Refuses parameters of an address that its route does not know: a mistyped one would else do nothing, silently.
+
+    Raises:
+        Problem: 422.
+    """
+    if not request.query_params:
+        return
+    described = request.app.openapi()["paths"][request.scope["route"].path][request.method.lower()]
+    known = [one["name"] for one in described.get("parameters", ()) if one["in"] == "query"]
+    for name in request.query_params:
+        if name not in known:
+            told = f" Known: {', '.join(known)}." if known else ""
+            shown = printable(name)[:40]
+            raise Problem(422, f"This address takes no parameter '{shown}'.{suggest(shown, known)}{told}", "invalid")
 
 
 async def json_body(request: Request, model: type[M]) -> M:

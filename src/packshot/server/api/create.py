@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 
 from packshot.jobs.desk_models import SamplesRequest, make_samples
 from packshot.jobs.folders import find_run, list_catalogs, list_runs
 from packshot.server.api.bodies import content_kind, json_body
+from packshot.server.api.found import CatalogsAnswer, RunsAnswer, catalog_answer, run_answer
 from packshot.server.api.models import CreateAnswer, CreateBody, CreatedPicture
 from packshot.server.callers import Creator, Reader
 from packshot.server.fetch import desk_of, in_thread, keep_sample, studio_of
@@ -20,6 +19,7 @@ router = APIRouter(prefix="/v1", tags=["create"])
 @router.post(
     "/create",
     summary="Make new pictures",
+    responses={404: {}, 409: {}},
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -64,41 +64,14 @@ def _href(sha256: str) -> str:
 
 
 @router.get("/runs", summary="Which generators there are")
-async def runs(request: Request, caller: Reader) -> dict[str, Any]:
+async def runs(request: Request, caller: Reader) -> RunsAnswer:
     """Returns the tenant's runs, the newest first, and the generators that come with the package."""
     found = await in_thread(list_runs, studio_of(request).settings, caller.tenant)
-    return {
-        "runs": [
-            {
-                "name": run.name,
-                "shipped": run.shipped,
-                "model": run.model,
-                "state": run.state,
-                "ready": run.ready,
-                "size": run.size,
-                "categories": list(run.categories),
-                "attributes": {k: list(v) for k, v in run.attributes.items()},
-                "text": run.text,
-                "problem": run.problem,
-            }
-            for run in found
-        ]
-    }
+    return RunsAnswer(runs=[run_answer(run) for run in found])
 
 
 @router.get("/catalogs", summary="Which catalogues there are")
-async def catalogs(request: Request, caller: Reader) -> dict[str, Any]:
+async def catalogs(request: Request, caller: Reader) -> CatalogsAnswer:
     """Returns the tenant's catalogues, the newest first."""
     found = await in_thread(list_catalogs, studio_of(request).settings, caller.tenant)
-    return {
-        "catalogs": [
-            {
-                "name": shelf.name,
-                "checksum": shelf.checksum,
-                "categories": list(shelf.categories),
-                "summary": dict(shelf.summary),
-                "problem": shelf.problem,
-            }
-            for shelf in found
-        ]
-    }
+    return CatalogsAnswer(catalogs=[catalog_answer(shelf) for shelf in found])

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse
 from packshot.jobs.desk import OneResult, describe_tasks, edit_one
 from packshot.jobs.steps import wanted_pictures
 from packshot.server.api.bodies import content_kind, described, files_of, form_of, json_body, others_of, request_part
+from packshot.server.api.found import TasksAnswer
 from packshot.server.api.models import (
     EditAnswer,
     EditBody,
@@ -40,6 +41,7 @@ from packshot.server.fetch import (
     with_parts,
 )
 from packshot.server.problems import Problem
+from packshot.tasks.options import as_settings
 
 router = APIRouter(prefix="/v1", tags=["edit"])
 MOST_NAMED = 8
@@ -47,19 +49,27 @@ MOST_NAMED = 8
 PICTURE_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The picture; with `Accept: application/json`, what was proved about it as well.",
+        "headers": {
+            "Packshot-Result": {
+                "schema": {"enum": ["done", "review"]},
+                "description": "Of a picture. review: done, but a person should look.",
+            },
+            "Packshot-Reason": {"schema": {"type": "string"}, "description": "Why, of review, percent-encoded."},
+        },
         "content": {
             "application/json": {"schema": {"$ref": "#/components/schemas/EditAnswer"}},
             "image/*": {"schema": {"type": "string", "format": "binary"}},
         },
-    }
+    },
+    404: {},
 }
 _lock = Lock()
 
 
 @router.get("/tasks", summary="Which tasks there are, and their settings")
-async def list_tasks(request: Request, caller: Reader) -> dict[str, Any]:
+async def list_tasks(request: Request, caller: Reader) -> TasksAnswer:
     """Returns every task that an operation can name, with its settings as JSON Schema."""
-    return {"tasks": await tasks_of(request)}
+    return TasksAnswer(tasks=await tasks_of(request))
 
 
 async def tasks_of(request: Request) -> dict[str, Any]:
@@ -179,45 +189,48 @@ async def edited(
     name, _ = await look_at(request, incoming)
     done = await in_thread(desk_of(request).ask, edit_one, steps, incoming.data, name, output.record(), pictures)
     request.app.state.metrics.edits.labels(done.result.status).inc()
-    return await _answer(request, caller, done, kept)
+    return await _answer(request, caller, done, kept, steps[0]["task"] if len(steps) == 1 else None)
 
 
-async def _answer(request: Request, caller: Caller, done: OneResult, kept: bool) -> Response:
+async def _answer(request: Request, caller: Caller, done: OneResult, kept: bool, task: str | None) -> Response:
     result = done.result
+    reason = None if result.reason is None else as_settings(result.reason, task)
     told: dict[str, Any] = {
         "status": result.status,
-        "reason": result.reason,
+        "reason": reason,
         "confidence": result.confidence,
         "receipt": None if result.receipt is None else dict(result.receipt),
         "figures": dict(result.figures),
-        "notes": list(result.notes),
+        "notes": [as_settings(note, task) for note in result.notes],
         "source_type": result.source_type,
     }
     if done.data is None:
         code = "refused" if result.status == "refused" else "cannot-be-done"
-        raise Problem(422, result.reason or "The picture cannot be edited so.", code, extra={"result": told})
+        raise Problem(422, reason or "The picture cannot be edited so.", code, extra={"result": told})
     if not kept and "application/json" not in request.headers.get("accept", ""):
         headers = {
             "Packshot-Result": result.status,
             "Content-Disposition": f"inline; filename*=UTF-8''{quote(done.name)}",
             "Cache-Control": "no-store",
         }
-        if result.reason:
-            headers["Packshot-Reason"] = quote(result.reason, safe=" ,;:()'/")
+        if reason:
+            headers["Packshot-Reason"] = quote(reason, safe=" ,;:()'/")
         return Response(done.data, headers=headers, media_type=done.mime)
     stem = done.name.rpartition(".")[0]
     beside = {
-        of: await _file(request, caller, Incoming(data, f"{stem}-{of}.png"), "image/png", kept)
+        of: await _file(request, caller, Incoming(data, f"{stem}-{of}.png"), "image/png", kept, done.made_from)
         for of, data in done.beside.items()
     }
-    picture = await _file(request, caller, Incoming(done.data, done.name), done.mime, kept)
+    picture = await _file(request, caller, Incoming(done.data, done.name), done.mime, kept, done.made_from)
     answer = EditAnswer(**told, picture=picture, beside=beside)
     return JSONResponse(await in_thread(answer.model_dump, mode="json"))
 
 
-async def _file(request: Request, caller: Caller, file: Incoming, mime: str, kept: bool) -> ResultAnswer:
+async def _file(
+    request: Request, caller: Caller, file: Incoming, mime: str, kept: bool, made_from: Sequence[str]
+) -> ResultAnswer:
     if kept:
-        picture = await keep(request, caller.tenant, file)
+        picture = await keep(request, caller.tenant, file, made_from)
         href = f"/v1/pictures/{picture.sha256}"
         return ResultAnswer(
             name=picture.name, mime=picture.mime, size=picture.size, sha256=picture.sha256, base64=None, href=href

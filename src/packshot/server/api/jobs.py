@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from typing import Annotated, Any, NamedTuple
 
@@ -56,7 +57,17 @@ SHOWN_BAD = 50
 CHECKED = 500
 """Steps that were found good and are not looked at again that day: a thousand jobs of one kind are one question."""
 TAKEN: dict[int | str, dict[str, Any]] = {
-    202: {"headers": {"Location": {"description": "The job's address.", "schema": {"type": "string"}}}}
+    202: {
+        "headers": {
+            "Location": {
+                "required": True,
+                "description": "The job's address.",
+                "schema": {"type": "string", "pattern": "^/v1/jobs/[0-9A-Za-z_-]{1,64}$"},
+            }
+        }
+    },
+    404: {},
+    409: {},
 }
 
 
@@ -268,10 +279,11 @@ async def item(id: JobId, number: Number, request: Request, caller: Reader) -> I
     return item_answer(await in_thread(studio_of(request).item, caller.tenant, id, number))
 
 
-@router.post("/{id}/items/{number}/decision", summary="Approve or reject a picture in review")
+@router.post("/{id}/items/{number}/decision", summary="Approve or reject a picture in review", responses={409: {}})
 async def decide(id: JobId, number: Number, body: DecisionBody, request: Request, caller: Editor) -> ItemAnswer:
     """Notes what a person said; what is approved is among the results."""
-    return item_answer(await in_thread(studio_of(request).decide, caller.tenant, id, number, body.decision))
+    with as_conflict():
+        return item_answer(await in_thread(studio_of(request).decide, caller.tenant, id, number, body.decision))
 
 
 @router.post("/{id}/cancel", summary="End a job")
@@ -280,10 +292,20 @@ async def cancel(id: JobId, request: Request, caller: Editor) -> JobAnswer:
     return job_answer(await in_thread(studio_of(request).cancel, caller.tenant, id))
 
 
-@router.post("/{id}/retry", summary="Try again what failed")
+@router.post("/{id}/retry", summary="Try again what failed", responses={409: {}})
 async def retry(id: JobId, request: Request, caller: Editor) -> JobAnswer:
     """Has failed and refused pictures done again; a failed or cancelled job goes on."""
-    return job_answer(await in_thread(studio_of(request).retry, caller.tenant, id))
+    with as_conflict():
+        return job_answer(await in_thread(studio_of(request).retry, caller.tenant, id))
+
+
+@contextmanager
+def as_conflict() -> Iterator[None]:
+    """Says 409 where a request is right, and a job stands so that it cannot be done now."""
+    try:
+        yield
+    except UsageError as e:
+        raise Problem(409, str(e)) from e
 
 
 async def _known(id: JobId, request: Request, caller: Reader) -> Job:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from packshot.jobs.records import Item, Job, Output, Picture
+from packshot.jobs.records import Decision, Item, ItemState, Job, JobKind, JobState, Output, Picture
+from packshot.tasks.options import as_settings
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Url = Annotated[str, StringConstraints(min_length=8, max_length=4096, pattern=r"^https?://[\x21-\x7e]+$")]
@@ -140,7 +141,7 @@ class JobBody(JobFormBody):
 class DecisionBody(Strict):
     """What a person says of a picture in review."""
 
-    decision: Literal["approved", "rejected"]
+    decision: Decision
 
 
 class CreateBody(Strict):
@@ -189,7 +190,7 @@ class ResultAnswer(BaseModel):
 class EditAnswer(BaseModel):
     """What became of one picture."""
 
-    status: str = Field(description="done, or review: done, but a person should look.")
+    status: Literal["done", "review"] = Field(description="review: done, but a person should look.")
     reason: str | None
     confidence: float | None
     receipt: dict[str, Any] | None = Field(description="What was proved about the product's pixels.")
@@ -224,10 +225,10 @@ class JobAnswer(BaseModel):
     """A job and how far it is."""
 
     id: str
-    kind: str
+    kind: JobKind
     title: str
-    state: str
-    counts: dict[str, int]
+    state: JobState
+    counts: dict[ItemState, int]
     total: int
     finished: int
     created: datetime
@@ -271,7 +272,7 @@ class ItemAnswer(BaseModel):
     number: int
     name: str
     picture: str
-    state: str
+    state: ItemState
     tries: int
     result: str | None
     result_name: str | None
@@ -282,7 +283,7 @@ class ItemAnswer(BaseModel):
     figures: dict[str, Any]
     notes: list[str]
     source_type: str | None
-    decision: str | None
+    decision: Decision | None
 
 
 class ItemsAnswer(BaseModel):
@@ -358,11 +359,11 @@ def item_answer(item: Item) -> ItemAnswer:
         result=item.result,
         result_name=item.result_name,
         beside=dict(item.beside),
-        reason=item.reason,
+        reason=None if item.reason is None else as_settings(item.reason),
         confidence=item.confidence,
         receipt=None if item.receipt is None else dict(item.receipt),
         figures=dict(item.figures),
-        notes=list(item.notes),
+        notes=[as_settings(note) for note in item.notes],
         source_type=item.source_type,
         decision=item.decision,
     )

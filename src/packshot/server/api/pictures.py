@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator
 
 from packshot.jobs.desk import thumb as make_thumb
 from packshot.jobs.records import Picture
-from packshot.server.api.bodies import content_kind, described, files_of, form_of, json_body
+from packshot.server.api.bodies import as_written, content_kind, described, files_of, form_of, json_body
 from packshot.server.api.edit import incoming_of
 from packshot.server.api.models import PictureAnswer, PictureInput, PicturesAnswer, picture_answer
 from packshot.server.callers import Editor, Reader
@@ -20,7 +20,8 @@ from packshot.server.problems import Problem
 
 router = APIRouter(prefix="/v1/pictures", tags=["pictures"])
 Sha = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="Checksum of the file.")]
-Before = Annotated[AwareDatetime | None, Query(description="Only what is older.")]
+Moment = Annotated[AwareDatetime, BeforeValidator(as_written)]
+Before = Annotated[Moment | None, Query(description="Only what is older.")]
 THUMBS = (160, 320, 640, 1024, 2048)
 """Sizes of small pictures; any other would be one more to keep."""
 YEAR = 31_536_000
@@ -31,6 +32,7 @@ FILE: dict[int | str, dict[str, Any]] = {
         "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
     },
     304: {"description": "It has not changed."},
+    507: {},
 }
 
 
@@ -38,6 +40,7 @@ FILE: dict[int | str, dict[str, Any]] = {
     "",
     status_code=201,
     summary="Send pictures",
+    responses={404: {}},
     openapi_extra=described(PictureInput, None, many=True, raw=True),
 )
 async def send(request: Request, caller: Editor) -> PicturesAnswer:
@@ -83,7 +86,8 @@ async def get(
     request: Request,
     caller: Reader,
     thumb: Annotated[
-        Literal["160", "320", "640", "1024"] | None, Query(description="Longer side of a WebP instead of the file.")
+        Literal["160", "320", "640", "1024", "2048"] | None,
+        Query(description="Longer side of a WebP instead of the file."),
     ] = None,
     download: bool = False,
 ) -> Response:

@@ -20,6 +20,7 @@ from packshot.server.callers import Reader
 from packshot.server.fetch import in_thread, studio_of
 from packshot.server.logs import log
 from packshot.server.problems import Problem
+from packshot.tasks.options import as_settings
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 PAGE = 500
@@ -87,7 +88,7 @@ def zipped(studio: Studio, tenant: str, id: str) -> Iterator[bytes]:
     "/{id}/results.zip",
     summary="All results",
     response_class=StreamingResponse,
-    responses={200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}},
+    responses={200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}, 409: {}},
 )
 async def results_zip(id: JobId, request: Request, caller: Reader) -> StreamingResponse:
     """Returns a ZIP of what may leave: what is done, and what was approved of what is in review."""
@@ -142,7 +143,7 @@ def _row(item: Item, base: str) -> tuple[object, ...]:
         item.source_type,
         item.confidence,
         item.decision,
-        item.reason,
+        None if item.reason is None else as_settings(item.reason),
     )
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 
 from packshot.jobs.desk import clean_name, verify_one
 from packshot.server.api.bodies import content_kind, described, files_of, form_of
+from packshot.server.api.found import VerifyAnswer
 from packshot.server.callers import caller_if_any
 from packshot.server.fetch import Incoming, desk_of, in_thread, read_body, read_upload, studio_of
 from packshot.server.problems import Problem
@@ -17,18 +18,23 @@ VERIFY_SECONDS = 30.0
 A_PICTURE = "a picture"
 
 
-@router.post("/verify", summary="What a picture claims", openapi_extra=described(None, None, raw=True))
-async def verify(request: Request) -> dict[str, Any]:
+@router.post(
+    "/verify",
+    summary="What a picture claims",
+    response_model_exclude_unset=True,
+    openapi_extra=described(None, None, raw=True),
+)
+async def verify(request: Request) -> VerifyAnswer:
     """Takes a file (a form's `file`, or the body itself) and says what it claims, and which layers survive."""
     kind = content_kind(request, "multipart/form-data", "image/*")
     most = studio_of(request).settings.limits.bytes
     if kind == "image/*":
-        return await found_out(request, await read_body(request, most))
+        return VerifyAnswer(**await found_out(request, await read_body(request, most)))
     async with form_of(request, 1) as form:
         files = files_of(form, "file")
         if len(files) != 1:
             raise Problem(422, "The form has to have exactly one file named 'file'.", "no-picture")
-        return await found_out(request, await read_upload(files[0], most))
+        return VerifyAnswer(**await found_out(request, await read_upload(files[0], most)))
 
 
 async def found_out(request: Request, incoming: Incoming) -> dict[str, Any]:

@@ -33,9 +33,11 @@ SHARE = re.compile(r": +(\d{1,3})%(?:  ([^\n]*))?")
 """A line of a command's progress: "Explaining: 48%  directions"."""
 
 
-async def in_desk(request: Request, work: Callable[..., A], *args: Any, seconds: float | None = None) -> A:
-    """Asks the desk."""
-    return await in_thread(desk_of(request).ask, work, *args, seconds=seconds)
+async def in_desk(
+    request: Request, work: Callable[..., A], *args: Any, seconds: float | None = None, quick: bool = False
+) -> A:
+    """Asks the desk; what is `quick` does not wait behind what takes long."""
+    return await in_thread(desk_of(request).ask, work, *args, seconds=seconds, quick=quick)
 
 
 def start_long(
@@ -53,8 +55,12 @@ def start_long(
         about: what the page needs to show the result.
     """
     ask = partial(desk_of(request).ask, work, *args, seconds=LONG_SECONDS)
-    # As large a work as takes the guess at the pace of a kind that nothing is known of yet.
-    return works_of(request.app.state).start(tenant, kind, guess / UNKNOWN - PAUSE, ask, about)
+    return works_of(request.app.state).start(tenant, kind, guessed(guess), ask, about)
+
+
+def guessed(seconds: float) -> float:
+    """Returns as large a work as takes so long at the pace of a kind that nothing is known of yet."""
+    return seconds / UNKNOWN - PAUSE
 
 
 def sentence(request: Request, error: PackshotError) -> JSONResponse:
@@ -153,12 +159,14 @@ class Made:
         sample: the picture.
         run: name of its run.
         seed: of it.
+        like: checksum of the photo that it was asked to be like; "": none.
     """
 
     tenant: str
     sample: Sample
     run: str
     seed: int
+    like: str = ""
 
 
 class Sheet:

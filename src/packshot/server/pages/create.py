@@ -163,10 +163,10 @@ async def sheet(request: Request, caller: Creator) -> Response:
         made = await in_desk(request, make_samples, asked)
     except PackshotError as e:
         return sentence(request, e)
-    memory = sheet_of(request.app.state)
+    memory, like = sheet_of(request.app.state), str(form.get("like") or "")
     tiles = []
     for place, sample in enumerate(made.pictures, asked.offset + 1):
-        memory.add(Made(tenant=caller.tenant, sample=sample, run=run.name, seed=made.seed))
+        memory.add(Made(tenant=caller.tenant, sample=sample, run=run.name, seed=made.seed, like=like))
         tiles.append(
             Shown(
                 sha256=sample.sha256,
@@ -289,7 +289,7 @@ def _choose(request: Request, caller: Caller, sha256: str, decision: str) -> Non
     made = sheet_of(request.app.state).get(caller.tenant, sha256)
     sample, kept = made.sample, decision == "keep"
     if kept:
-        keep_sample(studio, caller.tenant, sample)
+        keep_sample(studio, caller.tenant, sample, (made.like,) if made.like else ())
     elif was is not None and was.kept:
         _forget(studio, caller.tenant, sha256)
     decided = Decided(sha256=sha256, kept=kept, name=sample.name, label=sample.label, run=made.run, seed=made.seed)

@@ -20,7 +20,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from packshot.jobs.records import Job
 from packshot.server.callers import caller_if_any
 from packshot.server.pages.sentences import LOCALE as LOCALE
 from packshot.server.pages.sentences import N_ as N_
@@ -207,6 +208,13 @@ def duration(request: Request) -> Callable[[float | None], str]:
     return tell
 
 
+def so_far(job: Job | None) -> float | None:
+    """Returns the seconds that a job has been running, for where nothing else says that it moves; None: it is not."""
+    if job is None or job.state != "running" or job.started is None:
+        return None
+    return max(0.0, (datetime.now(UTC) - job.started).total_seconds())
+
+
 def size_text(count: int) -> str:
     """Returns bytes as "812 kB" or "3.4 MB"."""
     return f"{count / 1000:,.0f} kB" if count < 1_000_000 else f"{count / 1_000_000:,.1f} MB"
@@ -228,7 +236,7 @@ def environment() -> Environment:
         auto_reload=False,
     )
     env.filters |= {"iso": _iso, "size": size_text}
-    env.globals |= {"asset": asset, "pages": PAGES, "languages": LANGUAGES, "themes": THEMES}
+    env.globals |= {"asset": asset, "pages": PAGES, "languages": LANGUAGES, "themes": THEMES, "so_far": so_far}
     return env
 
 

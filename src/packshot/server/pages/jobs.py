@@ -13,6 +13,7 @@ from pydantic import AwareDatetime
 
 from packshot.core.errors import UsageError
 from packshot.jobs.records import ENDED, ITEM_STATES, Decision, Item, ItemState, Job, NotFound, Picture
+from packshot.jobs.review import may_leave, undecided
 from packshot.jobs.studio import Studio
 from packshot.server.callers import Editor, Reader
 from packshot.server.fetch import in_thread, studio_of
@@ -47,13 +48,14 @@ TABS: tuple[ItemState, ...] = ("review", "done", "refused", "failed", "waiting")
 @router.get("")
 async def show_all(request: Request, caller: Reader, before: AwareDatetime | None = None) -> Response:
     """The list of jobs, the newest first."""
-    found = await in_thread(studio_of(request).jobs, caller.tenant, limit=LISTED + 1, before=before)
-    _ = words(request)
+    studio, _ = studio_of(request), words(request)
+    found = await in_thread(studio.jobs, caller.tenant, limit=LISTED + 1, before=before)
+    open_ = await in_thread(undecided, studio, caller.tenant, [job.id for job in found if job.counts.get("review")])
     rows = [(job, title_of(job, _)) for job in found[:LISTED]]
     more = urlencode({"before": rows[-1][0].created.isoformat()}) if len(found) > LISTED else None
     busy = any(job.state not in ENDED for job, _title in rows)
     name = "jobs_rows.html" if request.headers.get("hx-request") else "jobs.html"
-    return render(request, name, rows=rows, more=more, busy=busy, states=STATES, ended=ENDED)
+    return render(request, name, rows=rows, more=more, busy=busy, states=STATES, ended=ENDED, undecided=open_)
 
 
 @router.get("/{id}")
@@ -73,14 +75,15 @@ async def _live(request: Request, tenant: str, id: str, state: str, page: int) -
     wanted = _state(state)
     page = min(max(0, page), FURTHEST)
 
-    def read() -> tuple[Job, list[Item], str, str | None]:
+    def read() -> tuple[Job, list[Item], str, str | None, int, bool]:
         job = studio.job(tenant, id)
         if job.request.kind == "command":
-            return job, [], studio.log(tenant, id, lines=60), _why_waiting(studio, job)
+            return job, [], studio.log(tenant, id, lines=60), _why_waiting(studio, job), 0, False
         items = studio.items(tenant, id, state=wanted, offset=page * SHOWN, limit=SHOWN)
-        return job, items, "", _why_waiting(studio, job)
+        open_ = undecided(studio, tenant, [id]).get(id, 0) if job.counts.get("review") else 0
+        return job, items, "", _why_waiting(studio, job), open_, may_leave(studio, tenant, id)
 
-    job, items, log, waits = await in_thread(read)
+    job, items, log, waits, open_, leaving = await in_thread(read)
     total = job.counts.get(wanted, 0) if wanted else job.total
     return {
         "job": job,
@@ -95,7 +98,8 @@ async def _live(request: Request, tenant: str, id: str, state: str, page: int) -
         "states": STATES,
         "state_of": state_of,
         "ended": job.state in ENDED,
-        "leaving": job.counts.get("done", 0) + job.counts.get("review", 0),
+        "leaving": leaving,
+        "undecided": open_,
         "again": job.counts.get("failed", 0) + job.counts.get("refused", 0),
         "url": f"/jobs/{quote(id, safe='')}",
     }
@@ -173,6 +177,7 @@ async def show_item(request: Request, caller: Reader, id: str, number: Number, s
         state_of=state_of,
         proofs=say_receipt(item.receipt, _, tell),
         checks=say_checks(job, item, after.size if after else None, _, tell),
+        mended="mended" in item.figures,
         channel=channel_of(job),
         source=SOURCES.get(item.source_type or ""),
         beside=[(_beside_name(name, _), name, sha) for name, sha in item.beside.items()],
@@ -226,27 +231,47 @@ def _near(studio: Studio, tenant: str, job: Job, state: ItemState, number: int) 
 
 def _beside_name(name: str, _: Words) -> str:
     step, _dash, of = name.rpartition("-")
-    known = {"matte": _("Matte"), "heat": _("Where it differs"), "mask": _("Mask")}.get(of or step, of or step)
+    names = {"matte": _("Matte"), "heat": _("Where it differs"), "mask": _("Mask"), "before": _("Before")}
+    known = names.get(of or step, of or step)
     return f"{step_name(step, _)}: {known}" if step else known
 
 
 @router.post("/{id}/items/{number}/decide")
 async def decide(
-    request: Request, caller: Editor, id: str, number: Number, decision: str = Form(), state: str = Form("")
+    request: Request,
+    caller: Editor,
+    id: str,
+    number: Number,
+    decision: str = Form(),
+    state: str = Form(""),
+    page: int = Form(0),
 ) -> Response:
-    """Notes what a person says of a picture; a page goes on to the next one, a fragment shows its tile anew."""
+    """Notes what a person says of a picture; a page goes on to the next one, a fragment shows the job anew."""
     studio = studio_of(request)
     if decision not in ("approved", "rejected"):
         raise UsageError(words(request)("Say whether it is approved or rejected."))
-    item = await in_thread(studio.decide, caller.tenant, id, number, cast(Decision, decision))
-    if request.headers.get("hx-request"):
-        job = await in_thread(studio.job, caller.tenant, id)
-        url = f"/jobs/{quote(id, safe='')}"
-        return render(request, "job_tile.html", item=item, job=job, state=state, state_of=state_of, url=url)
+    await in_thread(studio.decide, caller.tenant, id, number, cast(Decision, decision))
+    if request.headers.get("hx-request"):  # What waits, and what can be downloaded, changes with it.
+        return render(request, "job_live.html", **await _live(request, caller.tenant, id, state, page))
     following = await in_thread(_next_undecided, studio, caller.tenant, id, number)
     if following is None:
         return RedirectResponse(f"/jobs/{id}?state=review", 303)
     return RedirectResponse(f"/jobs/{id}/items/{following}?state=review", 303)
+
+
+@router.post("/{id}/approve")
+async def approve_all(request: Request, caller: Editor, id: str) -> Response:
+    """Approves every picture in review that nobody has decided on."""
+    studio = studio_of(request)
+
+    def approve() -> None:
+        for offset in range(0, studio.job(caller.tenant, id).counts.get("review", 0), 500):
+            for item in studio.items(caller.tenant, id, state="review", offset=offset, limit=500):
+                if item.decision is None:
+                    studio.decide(caller.tenant, id, item.number, "approved")
+
+    await in_thread(approve)
+    return RedirectResponse(f"/jobs/{quote(id, safe='')}?state=review", 303)
 
 
 def _next_undecided(studio: Studio, tenant: str, id: str, number: int) -> int | None:

@@ -21,6 +21,7 @@ from packshot.server.callers import Editor
 from packshot.server.fetch import desk_of, in_thread, studio_of
 from packshot.server.pages.frame import N_, render, told, words
 from packshot.server.pages.incoming import REFUSED, files_in, reason, settings_of, shown, take
+from packshot.server.pages.mend import find_place
 from packshot.server.pages.saying import say_receipt
 from packshot.server.pages.working import Work, works_of
 
@@ -69,7 +70,8 @@ async def show(request: Request, caller: Editor, picture: str = "") -> Response:
     photo = await in_thread(studio.picture, caller.tenant, picture)
     scale = min(1.0, PAINTED / max(photo.width, photo.height))
     size = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
-    return render(request, "repair.html", photo=photo, size=size, at=shown(photo))
+    place = await in_thread(find_place, studio, caller.tenant, photo, request.query_params)
+    return render(request, "repair.html", photo=photo, size=size, at=shown(photo), place=place)
 
 
 @router.post("")
@@ -137,8 +139,10 @@ async def run(request: Request, caller: Editor, sha256: str) -> Response:
     photo = await in_thread(studio.picture, caller.tenant, sha256)
     async with request.form(max_files=2, max_fields=20) as form:
         mask, settings = await _painted(request, form)
+        place = await in_thread(find_place, studio, caller.tenant, photo, form)
     act = partial(_repair, studio, desk, photo, mask, settings)
-    work = works_of(request.app.state).start(caller.tenant, "repair", megapixels(photo), act, {"photo": photo})
+    about = {"photo": photo, "place": place}
+    work = works_of(request.app.state).start(caller.tenant, "repair", megapixels(photo), act, about)
     return _working(request, work)
 
 
@@ -162,6 +166,7 @@ async def follow(request: Request, caller: Editor, id: str) -> Response:
         request,
         "repair_result.html",
         photo=photo,
+        place=work.about["place"],
         picture=picture,
         before_at=shown(photo),
         after_at=shown(picture),
@@ -227,7 +232,15 @@ def keep_result(studio: Studio, photo: Picture, done: OneResult, size: tuple[int
     if done.data is None:
         return None
     width, height = size or (photo.width, photo.height)
-    return studio.add_picture(photo.tenant, done.data, name=done.name, mime=done.mime, width=width, height=height)
+    return studio.add_picture(
+        photo.tenant,
+        done.data,
+        name=done.name,
+        mime=done.mime,
+        width=width,
+        height=height,
+        made_from=(photo.sha256, *done.made_from),
+    )
 
 
 @router.post("/many")

@@ -27,8 +27,6 @@ router = APIRouter(include_in_schema=False)
 
 THUMB = 256
 PREVIEW = 768
-NOT_AS_MADE = "the picture is not what was made"
-"""What the door says of a lossy file that is not faithful to its pixels."""
 LONGEST_DAYS = 365
 KEPT_FOREVER = "private, max-age=31536000, immutable"
 
@@ -179,9 +177,6 @@ def make_restyled(studio: Studio, desk: Desk, photo: Picture, wish: Wish) -> tup
     data = studio.read_picture(photo.tenant, photo.sha256)
     pictures = {wish.picture: studio.read_picture(photo.tenant, wish.picture)} if wish.picture else {}
     done = desk.ask(edit_one, [wish.step()], data, photo.name, Output(), pictures)
-    if done.data is None and NOT_AS_MADE in (done.result.reason or ""):
-        # Strokes finer than the photo's format can hold: as PNG it holds them.
-        done = desk.ask(edit_one, [wish.step()], data, photo.name, Output(format="png"), pictures)
     return done, keep_result(studio, photo, done)
 
 

@@ -14,6 +14,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
+from packshot.tasks.options import as_settings
+
 Language = Literal["en", "zh"]
 
 LOCALE = Path(__file__).parents[1] / "locale"
@@ -112,7 +114,14 @@ def _known(text: str, language: Language) -> str:
     for pattern, own in _sentences(language):
         if match := pattern.fullmatch(text):
             return own.format(*(_part(part, language) for part in match.groups()))
-    return translate(text, language)
+    known = translate(text, language)
+    if known != text:
+        return known
+    if language == "zh" and text.endswith("."):  # Perhaps a clause that stands as a sentence.
+        own = _known(clause := text.removesuffix("."), language)
+        if own != as_settings(clause, plain=True):
+            return f"{own}。"
+    return as_settings(text, plain=True)
 
 
 def _part(text: str, language: Language) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -20,20 +21,29 @@ from packshot.jobs.desk_making import make_for
 from packshot.jobs.desk_taste import LEAST_CHOICES, MOST_CHOICES, find_name, show_quiz, show_shopper, show_shoppers
 from packshot.jobs.folders import CatalogFolder, Run, catalog_of_store, list_catalogs, list_runs, list_stores
 from packshot.jobs.records import NotFound
-from packshot.jobs.taste_records import MadeView, Product, QuizView, ShopperView
+from packshot.jobs.taste_records import MadeView, Product, QuizView, Shoppers, ShopperView
 from packshot.server.callers import Caller, caller_with
-from packshot.server.fetch import in_thread, studio_of
-from packshot.server.pages.asking import Made, in_desk, sheet_of, start_long, whole
+from packshot.server.fetch import desk_of, in_thread, studio_of
+from packshot.server.pages.asking import Made, guessed, in_desk, sheet_of, start_long, whole
 from packshot.server.pages.create import choices_of
 from packshot.server.pages.frame import N_, render, words
+from packshot.server.pages.taste_ready import FIRST, READY, start_after, start_ready
 from packshot.server.pages.working import Work, works_of
 
 router = APIRouter(include_in_schema=False, prefix="/taste")
 Taster = Annotated[Caller, Depends(caller_with("taste"))]
 
+LOOKING = N_("Looking at the products and the histories")
+ASKING = N_("Looking for the pair that tells most")
+READING = N_("Reading the events")
+FIRST_LOOK = N_("Getting to know the products; this is done once")
+MAKING = N_("Making pictures by this taste")
+LISTING = "shoppers"
+LIST_SECONDS, AT_ONCE = 3.0, 1.0
+"""What the list of shoppers takes at first, and what its page waits for it."""
 PAGE = 24
 """Shoppers of one page."""
-SHOPPER_SECONDS, QUIZ_SECONDS, MAKE_SECONDS = 12.0, 8.0, 45.0
+SHOPPER_SECONDS, QUIZ_SECONDS, MAKE_SECONDS = 4.0, 8.0, 45.0
 KINDS = {
     "view": N_("looked at"),
     "cart": N_("put in the cart"),
@@ -120,22 +130,44 @@ async def _overview(
 ) -> Response:
     context: dict[str, Any] = {
         "chosen": chosen,
+        "ready": _ready(request, caller, chosen),
+        "waiting": words(request)(FIRST_LOOK),
         "error": error,
         "shown": None,
+        "listing": None,
         "kinds": KINDS,
         "page": 0,
         "page_count": 0,
     }
     if chosen.store is not None:
         page = whole(request.query_params.get("page"), "page", 0, 10**7, 0)
-        try:
-            shown = await in_desk(request, show_shoppers, chosen.stores[chosen.store], page * PAGE, PAGE)
-            context |= {"shown": shown, "page": page, "page_count": -(-shown.total // PAGE)}
-        except PackshotError as e:
-            context["error"] = error or str(e)
+        ask = partial(desk_of(request).ask, show_shoppers, chosen.stores[chosen.store], page * PAGE, PAGE, quick=True)
+        about = {"page": page}
+        listing = works_of(request.app.state).start(caller.tenant, LISTING, guessed(LIST_SECONDS), ask, about)
+        await in_thread(listing.over.wait, AT_ONCE)
+        if listing.ended is None:  # Its process has only just begun: the page comes first, and the list into it.
+            context["listing"] = listing
+        elif listing.error is not None:
+            context["error"] = error or listing.error
+        else:
+            context |= _listed(listing)
     context["untaught"] = len(choices_of(studio_of(request).settings, caller.tenant).untaught())
     context["day"] = _day
     return render(request, "taste.html", status, **context)
+
+
+def _listed(listing: Work) -> dict[str, Any]:
+    """Returns what the list of shoppers shows."""
+    shown: Shoppers = listing.result
+    return {"shown": shown, "page": listing.about["page"], "page_count": -(-shown.total // PAGE)}
+
+
+def _ready(request: Request, caller: Caller, chosen: Chosen) -> Work | None:
+    """Has what is chosen made ready; None: it is, or nothing is chosen."""
+    if chosen.store is None or chosen.catalog is None:
+        return None
+    store, catalog = chosen.folders
+    return start_ready(request, caller.tenant, store, catalog, int(chosen.catalog.summary.get("photos", 0)))
 
 
 def _day(ms: int) -> str:
@@ -149,7 +181,7 @@ async def find(request: Request, caller: Taster, user: str = "") -> Response:
     try:
         if not user.strip():
             raise UsageError("Give the shop's own id of the shopper, or the pseudonym.")
-        name = await in_desk(request, find_name, chosen.folders[0], user.strip()[:200])
+        name = await in_desk(request, find_name, chosen.folders[0], user.strip()[:200], quick=True)
     except PackshotError as e:
         return await _overview(request, caller, chosen, str(e), 422)
     return RedirectResponse(f"/taste/shoppers/{name}?{chosen.query}", 303)
@@ -160,8 +192,11 @@ async def shopper(request: Request, caller: Taster, name: str) -> Response:
     """A shopper's page; what takes time comes into it as it is done."""
     chosen = await in_thread(_chosen, request, caller)
     store, catalog = chosen.folders
-    work = start_long(request, caller.tenant, "shopper", SHOPPER_SECONDS, show_shopper, store, catalog, name)
-    return render(request, "taste_shopper.html", chosen=chosen, name=name, work=work, url=f"/taste/work/{work.id}")
+    ready = _ready(request, caller, chosen)
+    asked = (show_shopper, store, catalog, name)
+    work = start_after(request, caller.tenant, ready, "shopper", SHOPPER_SECONDS, *asked)
+    context: dict[str, Any] = {"chosen": chosen, "name": name, "work": work, "url": f"/taste/work/{work.id}"}
+    return render(request, "taste_shopper.html", **context, waiting=words(request)(_waiting(work)))
 
 
 @router.get("/quiz")
@@ -169,8 +204,10 @@ async def quiz(request: Request, caller: Taster, choices: str = "") -> Response:
     """The quiz, after some choices; they stand in the address and nowhere else."""
     chosen = await in_thread(_chosen, request, caller)
     store, catalog = chosen.folders
-    work = start_long(request, caller.tenant, "quiz", QUIZ_SECONDS, show_quiz, store, catalog, choices)
+    ready = _ready(request, caller, chosen)
+    work = start_after(request, caller.tenant, ready, "quiz", QUIZ_SECONDS, show_quiz, store, catalog, choices)
     context: dict[str, Any] = {"chosen": chosen, "choices": choices, "work": work, "url": f"/taste/work/{work.id}"}
+    context["waiting"] = words(request)(_waiting(work) if work.kind.endswith(FIRST) else ASKING)
     return render(request, "taste_quiz.html", **context)
 
 
@@ -199,14 +236,27 @@ async def follow(request: Request, caller: Taster, id: str) -> Response:
     return await _shown(request, caller, works_of(request.app.state).get(caller.tenant, id))
 
 
+def _waiting(work: Work) -> str:
+    """Returns what is done, in English words."""
+    if work.kind == LISTING:
+        return READING
+    if work.about:
+        return MAKING
+    return FIRST_LOOK if work.kind.startswith(READY) or work.kind.endswith(FIRST) else LOOKING
+
+
 async def _shown(request: Request, caller: Caller, work: Work) -> Response:
     _ = words(request)
     if work.ended is None:
-        text = _("Looking at the products and the histories") if not work.about else _("Making pictures by this taste")
-        return render(request, "work.html", work=work, url=f"/taste/work/{work.id}", text=text)
+        return render(request, "work.html", work=work, url=f"/taste/work/{work.id}", text=_(_waiting(work)))
     if work.error is not None:
         return render(request, "problem_part.html", detail=work.error)
     match work.result:
+        case Shoppers():
+            chosen = await in_thread(_chosen, request, caller)
+            return render(request, "taste_list.html", chosen=chosen, kinds=KINDS, day=_day, **_listed(work))
+        case int():  # The products of a store that was made ready: nothing is left to show.
+            return render(request, "taste_ready.html")
         case ShopperView() as view:
             return render(request, "taste_view.html", view=view, kinds=KINDS, data=data_address)
         case QuizView() as view:

@@ -111,11 +111,10 @@ def _run(request: Request, caller: Caller, name: str) -> dict[str, Any]:
     studio = studio_of(request)
     run, job = _find(studio, caller.tenant, name)
     folder = RunFolder(run.path)
-    state = (
-        state_of(commands_of(studio, caller.tenant), run)[0]
-        if run.model
-        else ("waiting" if job and job.state not in ENDED else "failed")
-    )
+    if run.model:
+        state = state_of(commands_of(studio, caller.tenant), run)[0]
+    else:  # Its folder is not there yet: its job waits, or gets ready.
+        state = {"queued": "waiting", "running": "running"}.get("" if job is None else job.state, "failed")
     log = read_jsonl(folder.log_file)
     charts = charts_of(log, read_jsonl(folder.metrics_file))
     about = read_json(folder.run_file) if run.model else {}

@@ -10,13 +10,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 from packshot.core.errors import PackshotError
 from packshot.core.workers import WorkerFault
 from packshot.jobs.desk import DeskBusy
 from packshot.jobs.records import NotFound
+from packshot.server.logs import log
 
 KEPT = 256
 """Ended works that are still answered for."""
@@ -44,6 +45,7 @@ class Work:
         result: what came of it.
         error: why nothing came of it, one sentence.
         ended: when; None: it is being done.
+        over: set when it has ended, for who waits for it.
     """
 
     id: str
@@ -55,6 +57,7 @@ class Work:
     result: Any = None
     error: str | None = None
     ended: float | None = None
+    over: Event = field(default_factory=Event)
 
     @property
     def seconds(self) -> float:
@@ -122,8 +125,9 @@ class Works:
     def _do(self, work: Work, kind: str, size: float, act: Callable[[], Any]) -> None:
         try:
             work.result = act()
-        except WorkerFault:
+        except WorkerFault as e:
             work.error = "Something in the studio went wrong with this picture; the log of the server tells what."
+            log.error("work failed", kind=kind, exc_info=e)
         except PackshotError as e:
             work.error = str(e)
         except Exception:
@@ -134,6 +138,7 @@ class Works:
             if work.error is None:
                 rate = (work.ended - work.begun) / size
                 self._rates[kind] = (1 - CALM) * self._rates.get(kind, rate) + CALM * rate
+            work.over.set()
 
 
 def works_of(state: Any) -> Works:

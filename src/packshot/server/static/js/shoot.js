@@ -1,5 +1,5 @@
 // Shoot: photos are sent as soon as they are chosen, so that Start takes a moment only.
-import { ask, fill, lasts } from "./app.js";
+import { ask, fill, lasts, toast } from "./app.js";
 import { Sender, dropZone, isPicture } from "./upload.js";
 
 const SHOWN = 60;
@@ -69,6 +69,7 @@ function place(item) {
   remove.onclick = () => {
     items = items.filter((one) => one !== item);
     sender.drop(item);
+    undo([item]);
     const next = tile.nextElementSibling?.querySelector("button") || at("clear");
     tile.remove();
     const hidden = items.find((one) => !one.tile);
@@ -162,7 +163,26 @@ at("try").onclick = async () => {
   }
   at("try").disabled = false;
 };
-at("clear").onclick = () => { for (const item of [...items]) sender.drop(item); items = []; at("tiles").replaceChildren(); all(); at("files").focus(); };
+at("clear").onclick = () => {
+  const gone = items;
+  for (const item of gone) sender.drop(item);
+  items = [];
+  at("tiles").replaceChildren();
+  all();
+  undo(gone);
+  at("files").focus();
+};
+
+/** Says what was removed, and puts it back if that is wished; what had not been sent yet is sent then. */
+function undo(gone) {
+  toast(fill(gone.length === 1 ? say.removedOne : say.removedMany, { n: gone.length, name: gone[0].file.name }), { text: say.undo, act: () => {
+    for (const item of gone) item.tile = null;
+    items.push(...gone);
+    gone.forEach(place);
+    sender.add(gone.filter((item) => !item.sha256 && !item.error));
+    all();
+  } });
+}
 dropZone(form.querySelector("[data-drop]"), take);
 for (const name of ["dragover", "drop"]) document.addEventListener(name, (event) => event.preventDefault());
 hints();

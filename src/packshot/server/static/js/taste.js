@@ -13,6 +13,7 @@ const came = () => {
 };
 
 if (view) follow(view, came).then(came);
+for (const part of document.querySelectorAll("[data-follow]")) if (part !== view) follow(part);
 
 // The quiz: the choices stand in the address, so that back and forward work.
 if (view?.dataset.quiz) {
