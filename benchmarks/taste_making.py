@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -29,15 +31,17 @@ from packshot.taste.choice import fit_choice
 from packshot.taste.fairness import compare_tradeoffs, unit_rows
 from packshot.taste.fit import fit_preference
 from packshot.taste.interactions import HALF_LIFE_DAYS, WEIGHTS, Interactions
-from packshot.taste.making import Made, Maker, MakeSettings
+from packshot.taste.making import PARENTS, Made, Maker, MakeSettings
 from packshot.taste.measure import hold_out
 from packshot.taste.named import Named, describe_looks
+from packshot.taste.pool import PoolCache
 from packshot.taste.preference import Floats, Preference
 from packshot.taste.quiz import QuizSettings, open_quiz
 from packshot.taste.simulate import CHOICE, Simulated, Simulation, simulate_catalog
 from packshot.taste.view import load_view
 
 NEWCOMERS, PLACES, MADE, BY = 100, 20, 4, (5, 10)
+PARTS = ("making", "others", "ceilings", "oracle", "quiz", "fairness")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--asked", type=int, default=64, help="shoppers that pictures are made for")
     parser.add_argument("--size", type=int, default=28)
     parser.add_argument("--seed", type=int, default=0, help="of the shoppers and of what each model begins with")
+    parser.add_argument("--parts", default=",".join(PARTS), help="what is measured")
     parser.add_argument("--log", type=Path, help="JSON Lines to add the figures to")
     given = parser.parse_args(arguments)
     keep_freed_memory()
@@ -57,19 +62,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     shop = Shop(simulate_catalog(photos, settings, size=given.size), given.users)
     shop.see(np.asarray(cached_features(load_view(), shop.simulated.images, photos.cache)))
     write = Log(given.log, {"catalog": photos.checksum, "simulation": asdict(settings), "generator": given.model.name})
-    generator = load_run_generator(given.model)
-    plain = MakeSettings(n=MADE, steps=0)
-    made = {
-        "hybrid, best of 256": (shop.hybrid, MakeSettings(n=MADE, samples=256, steps=0)),
-        "choice, best of 1024": (shop.choice, plain),
-        "choice, and 3 rounds of 16 together": (shop.choice, MakeSettings(n=MADE, children=16, together=True)),
-        "choice without names, best of 1024": (shop.unnamed, plain),
-    }
-    for name, (preference, how) in made.items():
-        making(shop, name, preference, generator, how, given.asked, write)
-    ceilings(shop, generator, given.asked, write)
-    quiz(shop, write)
-    fairness(shop, write)
+    generator, parts = load_run_generator(given.model), given.parts.split(",")
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"--parts has no {', '.join(sorted(unknown))}; it can have {', '.join(PARTS)}")
+    if "making" in parts:
+        with tempfile.TemporaryDirectory() as folder:
+            # The first that draws the samples pays for them; the next takes them from the cache, as in a shop.
+            cache, plain = PoolCache(Path(folder), "benchmark"), MakeSettings(n=MADE, steps=0)
+            making(shop, "choice, best of 2048", shop.choice, generator, plain, given.asked, write, cache)
+            together = MakeSettings(n=MADE, children=16, together=True)
+            name = "choice, and 3 rounds of 16 together, samples kept"
+            making(shop, name, shop.choice, generator, together, given.asked, write, cache)
+    if "others" in parts:
+        few = MakeSettings(n=MADE, samples=256, steps=0)
+        making(shop, "hybrid, best of 256", shop.hybrid, generator, few, given.asked, write)
+        blind, plain = fit_choice(shop.known, shop.features), MakeSettings(n=MADE, steps=0)
+        making(shop, "choice without names, best of 2048", blind, generator, plain, given.asked, write)
+    if "ceilings" in parts:
+        ceilings(shop, generator, given.asked, write)
+    if "oracle" in parts:
+        oracle(shop, generator, given.asked, write)
+    if "quiz" in parts:
+        quiz(shop, write)
+    if "fairness" in parts:
+        fairness(shop, write)
 
 
 class Log:
@@ -97,7 +113,6 @@ class Shop:
     simulated: Simulated
     hybrid: Preference
     choice: Preference
-    unnamed: Preference
 
     def __init__(self, simulated: Simulated, users: int) -> None:
         self.simulated, self.users = simulated, users
@@ -114,9 +129,14 @@ class Shop:
         self.rows = np.concatenate([features, self.named.rows], axis=1)
         self.hybrid = fit_preference("hybrid", self.known, features)
         self.choice = fit_choice(self.known, self.rows, self.named.rows.shape[1])
-        self.unnamed = fit_choice(self.known, features)
 
-    def maker(self, preference: Preference, generator: TrainedGenerator, settings: MakeSettings) -> Maker:
+    def maker(
+        self,
+        preference: Preference,
+        generator: TrainedGenerator,
+        settings: MakeSettings,
+        cache: PoolCache | None = None,
+    ) -> Maker:
         named = preference is self.choice
         return Maker(
             generator,
@@ -127,15 +147,23 @@ class Shop:
             channels=self.simulated.images.shape[3],
             settings=settings,
             named=self.named if named else None,
+            cache=cache,
         )
 
 
 def making(
-    shop: Shop, name: str, preference: Preference, generator: TrainedGenerator, how: MakeSettings, n: int, write: Log
+    shop: Shop,
+    name: str,
+    preference: Preference,
+    generator: TrainedGenerator,
+    how: MakeSettings,
+    n: int,
+    write: Log,
+    cache: PoolCache | None = None,
 ) -> None:
     start, cpu = time.perf_counter(), time.process_time()
-    maker = shop.maker(preference, generator, how)
-    made = maker.make(preference.profiles[:n])
+    maker = shop.maker(preference, generator, how, cache)
+    made = maker.make(preference.profiles[:n], maker.possible(shop.known.matrix[:n]))
     took = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
     truth = shop.simulated.truth
     true = np.array([truth.utility(u, maker.fit(made[u].pixels[:MADE])) for u in range(n)])
@@ -149,18 +177,23 @@ def making(
         {
             "shoppers": n,
             **took,
+            "load": os.getloadavg()[0],
             "true": float(true.mean()),
             "best_true": float(true.max(1).mean()),
             "best_above_listed": float((true.max(1) > listed).mean()),
             "best_above_all": float((true.max(1) > products.max(1)).mean()),
             "first_above_all": float((true[:, 0] > products.max(1)).mean()),
-            **realism(shop, maker, made),
+            **realism(shop, maker, made, products),
         },
     )
 
 
-def realism(shop: Shop, maker: Maker, made: Sequence[Made]) -> dict[str, Any]:
-    """KID of made pictures and of plain samples of the same categories: to all photos, and to photos of these alone."""
+def realism(shop: Shop, maker: Maker, made: Sequence[Made], products: np.ndarray) -> dict[str, Any]:
+    """KID of made pictures, and of plain samples of the same categories, in three readings.
+
+    To all photos; to photos of these categories in these numbers; and to the photos of the 20 products that each of the
+    same shoppers truly likes best: what a set of pictures that are all to their taste would look like.
+    """
     net = load_efflite0()
     pixels = np.concatenate([maker.fit(one.pixels[:MADE]) for one in made])
     labels = np.concatenate([one.labels[:MADE] for one in made])
@@ -168,12 +201,16 @@ def realism(shop: Shop, maker: Maker, made: Sequence[Made]) -> dict[str, Any]:
     real = np.asarray(net.features(shop.simulated.images), np.float32)
     own, other = (net.features(p).astype(np.float32) for p in (pixels, plain))
     like = real[_alike(shop, [maker.generator.categories[y] for y in labels.tolist()])]
+    liked = real[np.argsort(-products, axis=1)[:, :PLACES].ravel()]
+    once = np.unique(pixels.reshape(len(pixels), -1), axis=0, return_index=True)[1]
     return {
         "kid": _kid(own, real, net),
         "kid_plain": _kid(other, real, net),
         "kid_alike": _kid(own, like, net),
         "kid_alike_plain": _kid(other, like, net),
-        "different": len(np.unique(pixels.reshape(len(pixels), -1), axis=0)),
+        "kid_liked": _kid(own, liked, net),
+        "kid_liked_plain": _kid(other, liked, net),
+        "different": len(once),
     }
 
 
@@ -213,6 +250,33 @@ def ceilings(shop: Shop, generator: TrainedGenerator, n: int, write: Log) -> Non
     net = load_efflite0()
     real = np.asarray(net.features(shop.simulated.images), np.float32)
     write("ceiling, photos of the products that are truly liked most", {"kid": _kid(real[chosen], real, net)})
+
+
+def oracle(shop: Shop, generator: TrainedGenerator, n: int, write: Log, rounds: int = 6) -> None:
+    """The same search by one who knows every taste; and what a learned taste chooses of all that came of it."""
+    maker = shop.maker(shop.choice, generator, MakeSettings(n=MADE, samples=1024, steps=0))
+    truth, pool, rng = shop.simulated.truth, maker.pool, np.random.default_rng(7)
+    best, step = truth.utilities(np.arange(n)).max(1), maker.settings.step
+    pool = pool.at(np.flatnonzero((pool.distance <= maker.limit) & pool.alike))
+    seen = truth.describe(maker.fit(pool.pixels))
+    for turn in range(rounds + 1):
+        true = truth.tastes[:n] @ seen.T + truth.offset[:n, None]
+        write(
+            f"oracle, after {turn} rounds",
+            {"pictures": len(seen), "known_above_all": float((true.max(1) > best).mean())},
+        )
+        if turn == rounds:
+            break
+        chosen = np.argsort(-true, axis=1)[:, np.arange(maker.settings.children) % PARENTS].ravel()
+        start = pool.at(chosen)
+        eps = np.sqrt(1 - step**2) * start.eps + step * rng.normal(size=start.eps.shape)
+        made = maker.sampler.sampled(eps.astype(np.float32), start.labels, start.cond, start.number, moved=True)
+        made = made.at(np.flatnonzero((made.distance <= maker.limit) & made.alike))
+        pool, seen = pool.joined(made), np.concatenate([seen, truth.describe(maker.fit(made.pixels))])
+    possible = maker.possible(shop.known.matrix[:n])
+    guessed = np.array([maker._chosen(pool, tastes, MADE) for tastes in possible])
+    got = np.take_along_axis(true, guessed, 1).max(1)
+    write("oracle, and a learned taste chooses", {"learned_above_all": float((got > best).mean())})
 
 
 def quiz(shop: Shop, write: Log) -> None:

@@ -9,9 +9,10 @@ from scipy.sparse import csr_matrix
 from packshot.models.conditions import Conditions
 from packshot.taste.asking import spread_attributes, wishes_of, with_wishes
 from packshot.taste.choice import ChoiceSettings, fit_choice
-from packshot.taste.history import Chooser, counts_of, newton
+from packshot.taste.history import Chooser, counts_of
 from packshot.taste.interactions import HALF_LIFE_DAYS, WEIGHTS
 from packshot.taste.named import Named, describe_looks
+from packshot.taste.picks import Shop, climb
 from packshot.taste.preference import Preference, load_preference
 from packshot.taste.simulate import Simulated
 from tests.shoppers import CATEGORIES, draw, features_of, shoppers
@@ -44,46 +45,80 @@ def test_tastes_and_fame_are_told_apart(made: Simulated, named: Named, model: Pr
     assert near > without + 0.05
 
 
-def test_a_profile_is_the_maximum_of_the_posterior_and_its_spread_the_curvature_there() -> None:
-    rng = np.random.default_rng(0)
+def drawn_picks(users: int, seed: int = 0) -> tuple[Shop, csr_matrix, np.ndarray, np.ndarray]:
+    """A shop of 30 products of which 20 are rivals, 8 picks of each shopper, and mean and covariance of the tastes."""
+    rng = np.random.default_rng(seed)
     x, fame = rng.normal(size=(30, 3)).astype(np.float32), rng.normal(size=30).astype(np.float32)
     mean, root = rng.normal(size=3).astype(np.float32), rng.normal(size=(3, 3))
     covariance = (root @ root.T + np.eye(3)).astype(np.float32)
-    picks = rng.integers(0, 30, 8)
-    total, number = x[picks].sum(0)[None], np.array([8.0], np.float32)
+    picks = np.zeros((users, 30), np.float32)
+    for row in picks:
+        np.add.at(row, rng.integers(0, 30, 8), 1)
+    return Shop(x, fame, np.sort(rng.permutation(30)[:20]), 20 / 30), csr_matrix(picks), mean, covariance
 
-    def loss(w: np.ndarray) -> float:
-        scores = x.astype(float) @ w + fame
+
+def test_a_taste_is_the_maximum_of_the_posterior_and_its_covariance_the_curvature_there() -> None:
+    shop, picks, mean, covariance = drawn_picks(2)
+    precision = np.linalg.inv(covariance.astype(float))
+    found = climb(shop, picks, mean, covariance, np.tile(mean, (2, 1)), steps=40)
+
+    def loss(row: int, w: np.ndarray) -> float:
+        """From the definition: own picks stand for themselves, the other rivals for all the rest."""
+        scores, own = shop.x.astype(float) @ w + shop.fame, picks[row].toarray()[0]
+        others = np.setdiff1d(shop.rivals, np.flatnonzero(own))
+        total = np.exp(scores[others]).sum() / shop.part + np.exp(scores[own > 0]).sum()
         away = w - mean
-        return float(
-            8 * np.logaddexp.reduce(scores) - scores[picks].sum() + away @ np.linalg.inv(covariance) @ away / 2
-        )
+        return float(own.sum() * np.log(total) - own @ scores + away @ precision @ away / 2)
 
-    w, spread = newton(x, fame, total, number, mean, covariance, np.zeros((1, 3), np.float32), steps=30)
-    best = w[0].astype(float)
-    assert all(loss(best + 0.05 * rng.normal(size=3)) > loss(best) for _ in range(50))
-    step, bent = 1e-3, np.zeros((3, 3))
-    for i, a in enumerate(np.eye(3) * step):
-        for j, b in enumerate(np.eye(3) * step):
-            bent[i, j] = (
-                (loss(best + a + b) - loss(best + a - b) - loss(best - a + b) + loss(best - a - b)) / 4 / step**2
-            )
-    assert spread[0] == pytest.approx(np.linalg.inv(bent), rel=0.02, abs=0.01)
+    rng = np.random.default_rng(1)
+    step, axes = 1e-3, np.eye(3) * 1e-3
+    for row, w in enumerate(found.tastes.astype(float)):
+        assert all(loss(row, w + 0.05 * rng.normal(size=3)) > loss(row, w) for _ in range(50))
+        bent = [
+            [(loss(row, w + a + b) - loss(row, w + a - b) - loss(row, w - a + b) + loss(row, w - a - b)) / 4 / step**2
+             for b in axes] for a in axes
+        ]  # fmt: skip
+        assert found.covariances[row] == pytest.approx(np.linalg.inv(bent), rel=0.02, abs=0.01)
+    drawn = found.draw(1, 30_000, rng)
+    assert drawn.mean(0) == pytest.approx(found.tastes[1], abs=0.03)
+    assert np.cov(drawn.T) == pytest.approx(found.covariances[1], rel=0.05, abs=0.03)
 
 
-def test_who_liked_nothing_is_like_all_and_more_picks_make_surer(model: Preference) -> None:
+def test_who_liked_nothing_is_like_all_and_more_picks_make_surer(model: Preference, made: Simulated) -> None:
     history = model.history
     assert isinstance(history, Chooser)
     nothing = csr_matrix((1, len(model.items)), dtype=np.float32)
     assert model.fold_in(nothing)[0] == pytest.approx(history.mean.numpy(), abs=1e-4)
+    assert history.possible(nothing).covariances[0] == pytest.approx(history.covariance.numpy(), rel=1e-3, abs=1e-3)
     returns = csr_matrix((np.array([-5.0], np.float32), ([0], [3])), shape=nothing.shape)
     assert model.fold_in(returns)[0] == pytest.approx(history.mean.numpy(), abs=1e-4)
-    sure = history.spread(model.profiles[:3])
-    assert sure.shape == (3, model.profiles.shape[1], model.profiles.shape[1])
-    prior = history.covariance.numpy()
-    assert all(np.linalg.eigvalsh(s).min() > 0 and np.trace(s) < np.trace(prior) for s in sure)
+    whole = made.interactions(WEIGHTS, HALF_LIFE_DAYS).matrix[:20]
+    few = whole.copy()
+    few.data[np.arange(few.nnz) % 15 > 3] = 0
+    few.eliminate_zeros()
+    rng = np.random.default_rng(0)
+
+    def unsure(histories: csr_matrix) -> float:
+        found = history.possible(histories)
+        drawn = np.stack([found.draw(u, 60, rng) for u in range(histories.shape[0])])
+        return float((drawn @ model.factors.T).std(1).mean())
+
+    assert unsure(whole) < 0.85 * unsure(few) and unsure(few) < 0.95 * unsure(csr_matrix(whole.shape, dtype=np.float32))
     counts = counts_of(csr_matrix(np.array([[16.0, -2.0, 1.0]], np.float32)), 0.25)
     assert counts.toarray().tolist() == [[2.0, 0.0, 1.0]]
+
+
+def test_products_that_are_no_rivals_are_not_taken_for_what_all_like(made: Simulated, named: Named) -> None:
+    rows = np.concatenate([named.features, named.rows], axis=1)
+    history = made.interactions(WEIGHTS, HALF_LIFE_DAYS)
+    true = made.truth.utilities()
+
+    def near(rivals: int) -> float:
+        model = fit_choice(history, rows, named.rows.shape[1], ChoiceSettings(rivals=rivals))
+        guessed = model.profiles @ model.factors.T
+        return float(np.mean([np.corrcoef(g, t)[0, 1] for g, t in zip(guessed, true, strict=True)]))
+
+    assert near(80) > near(120) - 0.06
 
 
 def test_fewer_rivals_than_products_and_a_round_trip(

@@ -1,6 +1,7 @@
 """Pictures made by taste, reasons, quiz, re-ranking and exposure, against closed forms and known tastes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,18 +11,21 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from packshot.core.errors import UsageError
+from packshot.core.errors import PackshotError, UsageError
 from packshot.models.conditions import Conditions
 from packshot.models.features.net import FeatureNet
 from packshot.models.ranges import to_model
 from packshot.models.spec import PictureSpec
+from packshot.models.weights import load_tensors, save_tensors
 from packshot.sampling.generator import TrainedGenerator
+from packshot.taste.asking import Texts
 from packshot.taste.fairness import compare_tradeoffs, diversity, measure_exposure, rerank, unit_rows
 from packshot.taste.history import Solver
 from packshot.taste.interactions import Interactions
-from packshot.taste.making import Maker, MakeSettings, fit_pictures
+from packshot.taste.making import FRESH, TWIN, Maker, MakeSettings, _mixed
 from packshot.taste.measure import Asked
 from packshot.taste.pictures import PictureMap
+from packshot.taste.pool import MOST_KEPT, PoolCache, fit_pictures
 from packshot.taste.preference import Preference
 from packshot.taste.quiz import CROWD, WEIGHTIEST, Quiz, open_quiz
 from packshot.taste.redesign import RedesignSettings, redesign
@@ -153,6 +157,35 @@ def test_while_a_taste_is_unsure_one_picture_is_made_for_each_thing_that_it_may_
     assert light[unsure].tolist() == [light.max(), light.min()]
 
 
+def test_of_pictures_that_are_all_but_the_same_one_is_chosen_while_there_are_others() -> None:
+    made = maker(MakeSettings(n=2, samples=40, steps=0, diversity=0.0))
+    tastes = np.array([[1.0], [1.0]], np.float32)
+    light = made.pool.pixels.reshape(40, -1).mean(1)
+    best = int(light.argmax())
+    looks = unit_rows(made.pool.features, made.centre)
+    other = int(np.where(looks @ looks[best] < TWIN, light, 0).argmax())
+    twins = made.pool.at(np.array([best, best, other]))
+    assert made._chosen(twins, tastes, 2).tolist() == [0, 2]
+    assert len(made._chosen(twins, tastes, 5)) == 3
+
+
+@given(st.integers(0, 1000), st.floats(0, 1))
+def test_children_are_mixed_with_parents_of_their_category_and_stay_as_long_as_noise_is(seed: int, step: float) -> None:
+    made, rng = maker(MakeSettings(n=2, samples=8, steps=0)), np.random.default_rng(seed)
+    best = made.pool.at(rng.permutation(8)[:4])
+    starts, fresh = best.at(np.arange(10) % 4), rng.normal(size=(10, Z)).astype(np.float32)
+    mixed = _mixed(best, starts, fresh, step)
+    for i in range(10):
+        others = [e for k, e in enumerate(best.eps) if k != i % 4 and best.labels[k] == starts.labels[i]]
+        possible = [fresh[i]] if i % FRESH == 0 or not others else others
+        fits = []
+        for other in possible:
+            out = np.sqrt(1 - step**2) * starts.eps[i] + step * other
+            length = np.sqrt((1 - step**2) * (starts.eps[i] ** 2).sum() + step**2 * (other**2).sum())
+            fits.append(np.allclose(mixed[i], out / max(np.linalg.norm(out), 1e-9) * length, atol=1e-4))
+        assert any(fits)
+
+
 class Lit(Squares):
     """Squares that can be asked to be bright or dark."""
 
@@ -175,6 +208,84 @@ def test_what_a_taste_likes_is_asked_of_the_generator() -> None:
     assert [w.value for w in dark.wishes] == ["dark"]
     assert bright.cond[bright.moved][:, 0].any() and not bright.cond[:2, 1].any()
     assert bright.pixels[:2].mean() > dark.pixels[:2].mean() + 20
+
+
+class Told(Squares):
+    """Squares that a text makes bright or dark: its embedding is (1, 0) or (0, 1)."""
+
+    def decode(self, z: Tensor, label: Tensor, cond: Tensor | None = None) -> Tensor:
+        asked = 0.0 if cond is None else cond[:, 0] - cond[:, 1]
+        return self(torch.cat([z[:, :1] + torch.as_tensor(asked).reshape(-1, 1), z[:, 1:]], dim=1), label)
+
+
+def test_the_words_of_liked_products_are_asked_of_a_generator_that_takes_text() -> None:
+    _, features = catalogue()
+    of = np.arange(40) // 20  # The later, the brighter.
+    texts = Texts(["dim thing", "lit thing"], np.eye(2, dtype=np.float32)[::-1], of, ["Tall", "wide"] * 20)
+    told = replace(
+        generator(), network=Told().eval().requires_grad_(False), conditions=Conditions(text=2, text_model={})
+    )
+    settings = MakeSettings(n=2, samples=40, steps=2, allowed=1.0)
+    made = Maker(
+        told, likes(features, np.ones(16) / 16), NET, features, side=SIDE, channels=1, settings=settings, texts=texts
+    )  # fmt: skip
+    lit, dim = made.make(np.array([[1.0], [-1.0]], np.float32))
+    assert {w.value for w in lit.wishes} == {"lit thing"} and {w.value for w in dim.wishes} == {"dim thing"}
+    assert {w.category for w in lit.wishes} <= {"tall", "wide"} and all(w.gain >= 0.25 for w in lit.wishes)
+    assert {texts.said(c) for c in lit.cond[lit.moved]} == {None, "lit thing"}
+    assert lit.pixels[:2].mean() > dim.pixels[:2].mean() + 20
+    without = Maker(told, likes(features, np.ones(16) / 16), NET, features, side=SIDE, channels=1, settings=settings)
+    [plain] = without.make(np.array([[1.0]], np.float32))
+    assert plain.wishes == [] and not plain.cond.any()
+
+
+def test_a_text_is_wished_for_only_where_its_products_are_clearly_liked_more() -> None:
+    texts = Texts(["one", "two"], np.eye(2, dtype=np.float32), np.array([0, 0, 1, 1, 0, 0]), ["a"] * 4 + [None, "b"])
+    scores = np.array([1.0, 1.0, -1.0, -1.0, 9.0, 3.0], np.float32)
+    [wish] = texts.liked(scores)  # Category b has one text only; a product without a category says nothing.
+    assert (wish.value, wish.category, wish.gain) == ("one", "a", pytest.approx(2 / (2 + 2)))
+    assert texts.liked(0.4 * scores) == []
+
+
+def test_samples_are_kept_by_generator_and_products_and_read_again(tmp_path: Path) -> None:
+    _, features = catalogue()
+    model = likes(features, np.ones(16) / 16)
+
+    def drawn(generator_hash: str, real: np.ndarray, n: int = 12, seed: int = 0) -> Maker:
+        return Maker(
+            generator(), model, NET, real, side=SIDE, channels=1, settings=MakeSettings(n=2, samples=n, seed=seed),
+            cache=PoolCache(tmp_path, generator_hash),
+        )  # fmt: skip
+
+    first, fresh = drawn("g", features), maker(MakeSettings(n=2, samples=12))
+    [kept] = tmp_path.glob("pool-*")
+    pixels = load_tensors(kept)[0]["pixels"]
+    for one in (first, drawn("g", features)):
+        for name in ("pixels", "features", "distance", "alike", "factors", "eps", "labels"):
+            assert np.array_equal(getattr(one.pool, name), getattr(fresh.pool, name)), name
+    # It is read, not drawn again: what is in the file is what comes.
+    tensors, _ = load_tensors(kept)
+    save_tensors(kept, {**tensors, "pixels": 255 - pixels}, {})
+    assert np.array_equal(drawn("g", features).pool.pixels, 255 - fresh.pool.pixels)
+    for other in (
+        drawn("h", features),
+        drawn("g", features + 1),
+        drawn("g", features, seed=1),
+        drawn("g", features, n=14),
+    ):
+        assert not np.array_equal(other.pool.pixels[:12], 255 - fresh.pool.pixels)
+    assert len(list(tmp_path.glob("pool-*"))) == 5
+    for seed in range(2, 9):
+        drawn("g", features, seed=seed)
+    assert len(list(tmp_path.glob("pool-*"))) == MOST_KEPT
+    (tmp_path / "cut").mkdir()
+    damaged = tmp_path / "cut" / kept.name
+    save_tensors(damaged, {**tensors, "pixels": pixels[:3]}, {})
+    with pytest.raises(PackshotError, match="damaged"):
+        Maker(
+            generator(), model, NET, features, side=SIDE, channels=1, settings=MakeSettings(n=2, samples=12),
+            cache=PoolCache(damaged.parent, "g"),
+        )  # fmt: skip
 
 
 def test_the_features_with_gradients_are_those_of_the_pictures() -> None:
@@ -355,6 +466,8 @@ def test_what_is_believed_after_answers_and_what_an_answer_tells_is_bayes_rule()
         assert asked.shares == pytest.approx(believed, abs=1e-7)
     assert asked.profile == pytest.approx(believed @ asked.profiles, abs=1e-5)
     assert asked.scores() == pytest.approx(believed @ asked.utility, abs=1e-5)
+    drawn = asked.draw(20_000)
+    assert drawn.shape == (20_000, 6) and drawn.mean(0) == pytest.approx(asked.profile, abs=0.05)
     # What an answer tells: entropy of what is believed now, less what is expected to be left of it.
     few = np.sort(np.argsort(-believed, kind="stable")[:WEIGHTIEST])
     believed = believed[few] / believed[few].sum()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_matrix
 
 from packshot.core.errors import PackshotError, UsageError
 from packshot.core.progress import Progress
@@ -24,8 +25,8 @@ from packshot.tasks.personalise_page import write_page
 from packshot.tasks.rank import Fitted, Ranked, find_shopper, profile_of
 from packshot.tasks.trained import generated_picture, slug
 from packshot.tasks.workshop import Asked, Workshop, ask_newcomer, attributes_of, open_workshop
-from packshot.taste.asking import Wish
-from packshot.taste.making import Made, Maker, MakeSettings
+from packshot.taste.asking import TEXT, Wish
+from packshot.taste.making import POSSIBLE, Made, Maker, MakeSettings
 from packshot.taste.products import Products
 from packshot.taste.store import Event, Store, open_store
 from packshot.taste.why import Counterfactual, Driver
@@ -162,9 +163,8 @@ def personalise(request: PersonaliseRequest, *, quiet: bool = True) -> Personali
         workshop = open_workshop(store, run, request.catalog, request.make, request.categories)
         row = None if name is None else workshop.fitted.interactions.user_rows.get(name)
         asked = None if name else ask_newcomer(workshop.taste, request.choices, seed=request.make.seed)
-        taste = asked.quiz.profile if asked else profile_of(workshop.taste, row)
         bar.update(0.6, "pictures")
-        kept, passed = _gated(workshop.maker.make(taste[None])[0], request.make.n, gate)
+        kept, passed = _gated(_made(workshop, row, asked), request.make.n, gate)
         bar.update(0.75, "why")
         why = _Why.ask(workshop, row, kept, request.places, gate)
         pictures = _pictures(request, workshop, kept, passed.said)
@@ -203,6 +203,14 @@ def _shopper(request: PersonaliseRequest, store: Store) -> str | None:
     if set(request.choices) - {*"ab"}:
         raise UsageError(f"--newcomer is '{request.choices}'; it takes letters a and b, one for each answer so far.")
     return None
+
+
+def _made(workshop: Workshop, row: int | None, asked: Asked | None) -> Made:
+    if asked:
+        return workshop.maker.make(asked.quiz.profile[None], [asked.quiz.draw(POSSIBLE)])[0]
+    histories = workshop.taste.interactions.matrix
+    own = csr_matrix((1, histories.shape[1]), dtype=np.float32) if row is None else histories[row]
+    return workshop.maker.make(profile_of(workshop.taste, row)[None], workshop.maker.possible(own))[0]
 
 
 def _gated(made: Made, n: int, gate: CopyGate | None) -> tuple[Made, Passed]:
@@ -362,6 +370,11 @@ def _said_without(driver: Driver, workshop: Workshop) -> dict[str, Any]:
 
 
 def _wished(wish: Wish) -> str:
+    if wish.attribute == TEXT:
+        return (
+            f"Every second picture of the search for a {wish.category} was asked for the words '{wish.value}': "
+            f"products of that name are liked more than others of the category, by {wish.gain:.2f} standard deviations."
+        )
     return (
         f"Every second picture of the search was asked for {wish.attribute} {wish.value}: samples that were asked for "
         f"it are liked more than those that were asked for others, by {wish.gain:.2f} standard deviations."

@@ -31,7 +31,7 @@ from packshot.taste.products import ProductFeatures, Products, product_features,
 from packshot.taste.store import Store, Use, open_store, writing
 
 MOST = 1000
-VERSION = "1"
+VERSION = "2"
 LOOKS = "looks.safetensors"
 
 

@@ -12,12 +12,18 @@ import numpy.typing as npt
 
 from packshot.catalog import Catalog, Packed
 from packshot.core.errors import PackshotError, UsageError
+from packshot.core.files import sha256_file
 from packshot.core.runs import RunFolder
+from packshot.images.seen import name_colours
+from packshot.sampling.generator import TrainedGenerator
+from packshot.tasks.asked import open_text_model
 from packshot.tasks.rank import Fitted, TasteRequest, fit_taste
 from packshot.tasks.trained import load_run_generator
+from packshot.taste.asking import TEXT, Texts
 from packshot.taste.fit import DEFAULT
 from packshot.taste.history import Chooser
 from packshot.taste.making import Maker, MakeSettings
+from packshot.taste.pool import PoolCache
 from packshot.taste.products import picture_side
 from packshot.taste.quiz import Quiz, QuizSettings, open_quiz
 from packshot.taste.store import Store
@@ -78,6 +84,7 @@ def open_workshop(
         )
     taste = fitted if by == DEFAULT else fit_newcomers(store, catalog, by)
     shelf = open_shelf(fitted)
+    cache = PoolCache(fitted.catalog.cache, sha256_file(run.trained_model()))
     maker = Maker(
         generator,
         taste.preference,
@@ -89,8 +96,33 @@ def open_workshop(
         categories=categories,
         settings=settings,
         named=taste.named,
+        texts=_texts(run, generator, fitted, shelf),
+        cache=cache,
     )
     return Workshop(fitted, taste, maker, shelf)
+
+
+def _texts(run: RunFolder, generator: TrainedGenerator, fitted: Fitted, shelf: Shelf) -> Texts | None:
+    """Returns what the products are called, as a generator that takes a text was told of its photos.
+
+    That is the title; without one the colour seen in the photo and the category. None: the generator takes no text.
+
+    Raises:
+        PackshotError: the text model is gone, or is another one.
+    """
+    known = generator.conditions
+    if known is None or not known.text:
+        return None
+    assert fitted.features is not None
+    rows = np.flatnonzero(fitted.features.pictured)
+    products = [fitted.products.rows[i] for i in rows.tolist()]
+    colours = name_colours(shelf.pixels[rows])
+    said = [
+        p.title or f"{colour} {(p.category or '').lower()}".strip() for p, colour in zip(products, colours, strict=True)
+    ]
+    texts, of = np.unique(said, return_inverse=True)
+    embedded = open_text_model(run, known, None).encode_texts(texts.tolist())
+    return Texts(texts.tolist(), embedded, of.astype(np.int64), [p.category for p in products])
 
 
 def fit_newcomers(store: Store, catalog: Path, by: str = TASTE) -> Fitted:
@@ -179,8 +211,11 @@ def _catalog_of(run: RunFolder) -> Path:
 
 
 def attributes_of(maker: Maker, cond: npt.NDArray[np.float32]) -> dict[str, str]:
-    """Returns the attributes that a picture's condition [A] asked for, by name."""
+    """Returns what a picture's condition [A] asked for beside the category: attributes by name, and `text`."""
     known = maker.generator.conditions
     if known is None:
         return {}
-    return {known.places[j][0]: known.places[j][1] for j in np.flatnonzero(cond).tolist()}
+    attributes = len(cond) - known.text
+    out = {known.places[j][0]: known.places[j][1] for j in np.flatnonzero(cond[:attributes]).tolist()}
+    said = maker.texts.said(cond) if maker.texts else None
+    return out if said is None else {**out, TEXT: said}

@@ -1,16 +1,16 @@
 """A model of choice: what shoppers like of what can be seen and named, how much tastes differ, and how sure that is.
 
 What shopper u picks is drawn with odds exp(w_u . x_i + b_i): x_i shows the product, b_i is its fame, which has nothing
-to do with taste. Tastes are normal, w_u ~ N(mu, Sigma): the mixed logit of McFadden & Train 2000, "Mixed MNL models for
-discrete response". mu and Sigma are learned from all shoppers by expectation and maximisation with Laplace's
-approximation, so a taste learned from few events stays near what is usual, and says how unsure it is.
+to do with taste (`taste.picks`). Tastes are normal, w_u ~ N(mu, Sigma): the mixed logit of McFadden & Train 2000,
+"Mixed MNL models for discrete response". mu and Sigma are learned from all shoppers by expectation and maximisation
+with Laplace's approximation, so a taste learned from few events stays near what is usual, and says how unsure it is.
 
-Letters: U shoppers, I items, J rivals (items that the denominator is summed over), K numbers of x and of a taste.
+Letters: U shoppers, I items, J rivals (items that stand for all that were not picked), K numbers of x and of a taste.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,9 @@ from scipy.sparse import csr_matrix
 
 from packshot.core.errors import UsageError
 from packshot.core.random import stream_seed
-from packshot.taste.history import Chooser, counts_of, newton
+from packshot.taste.history import Chooser, counts_of
 from packshot.taste.interactions import Interactions
+from packshot.taste.picks import Shop, climb
 from packshot.taste.pictures import PictureMap
 from packshot.taste.preference import Floats, Preference
 
@@ -46,8 +47,8 @@ class ChoiceSettings:
     alone: int = 16
     rounds: int = 40
     users: int = 1500
-    rivals: int = 1500
-    power: float = 0.25
+    rivals: int = 2000
+    power: float = 0.1
     prior: float = 5.0
     fame: float = 5.0
     seed: int = 0
@@ -58,7 +59,7 @@ FIRST = 2.0
 DAMPED = 0.7
 """Of each step of the fame."""
 LARGEST = 50.0
-"""Log of odds that is counted, where a product is no rival."""
+"""Log of expected picks that is counted, where a product is no rival."""
 CHUNK = 1024
 
 
@@ -88,14 +89,14 @@ def fit_choice(
     some = np.sort(rng.permutation(some)[: settings.users])
     known = np.flatnonzero(warm)
     rivals = np.sort(rng.permutation(known)[: settings.rivals])
-    chooser, bias = _learn(factors, counts[some], rivals, warm, settings)
+    chooser = _learn(factors, counts[some], rivals, known, settings)
     return Preference(
         "choice",
         interactions.users,
         interactions.items,
         chooser.profiles(interactions.matrix),
         factors,
-        bias,
+        chooser.fame.numpy().copy(),
         warm,
         {**asdict(settings), "named": named},
         pictures,
@@ -124,53 +125,51 @@ def _directions(features: Floats, warm: npt.NDArray[np.bool_], named: int, setti
 
 def _learn(
     factors: Floats,
-    counts: csr_matrix,
+    picks: csr_matrix,
     rivals: npt.NDArray[np.int64],
-    warm: npt.NDArray[np.bool_],
+    known: npt.NDArray[np.int64],
     settings: ChoiceSettings,
-) -> tuple[Chooser, Floats]:
-    """Returns what makes profiles, and the fame [I] of all items; 0 of those that nobody has touched."""
-    k, users = factors.shape[1], counts.shape[0]
-    number = np.asarray(counts.sum(1)).ravel().astype(np.float32)
-    observed = np.asarray(counts.sum(0)).ravel().astype(np.float32)
-    known = np.flatnonzero(warm)
-    x, total, part = factors[rivals], counts @ factors, len(rivals) / len(known)
+) -> Chooser:
+    """Returns what makes profiles; the fame of products that nobody has touched is 0."""
+    k, users, items = factors.shape[1], picks.shape[0], len(factors)
+    number = np.asarray(picks.sum(1)).ravel().astype(np.float32)
+    observed = np.asarray(picks.sum(0)).ravel().astype(np.float32)
     mean, first = np.zeros(k, np.float32), FIRST / k * np.eye(k, dtype=np.float32)
     covariance: Floats = first
-    fame: Floats = np.zeros(len(rivals), np.float32)
     tastes: Floats = np.zeros((users, k), np.float32)
+    shop = Shop(factors, np.zeros(items, np.float32), rivals, len(rivals) / len(known))
+    rng = np.random.default_rng(stream_seed(settings.seed, "rivals"))
     for r in range(settings.rounds):
-        tastes, spread = newton(x, fame, total, number, mean, covariance, tastes, steps=1)
+        # Others in each round: products that are never among the rivals, but picked, would seem to be what all like.
+        shop = replace(shop, rivals=np.sort(rng.permutation(known)[: len(rivals)]))
+        likely = climb(shop, picks, mean, covariance, tastes, steps=1)
+        tastes = likely.tastes
         mean = tastes.mean(0)
         away = tastes - mean
-        covariance = (away.T @ away + spread.sum(0) + settings.prior * first) / (users + settings.prior)
+        covariance = (away.T @ away + likely.covariances.sum(0) + settings.prior * first) / (users + settings.prior)
         if r:
-            likely = part * _expected(x, fame, tastes, number)[1]
-            nearer = fame + DAMPED * np.log((observed[rivals] + settings.fame) / (likely + settings.fame))
-            fame = (nearer - nearer.mean()).astype(np.float32)
-    every = np.zeros(len(warm), np.float32)
-    logs, _ = _expected(x, fame, tastes, number)
+            level = np.log(number) - likely.logs
+            shop = replace(shop, fame=_nearer(shop, tastes, level, observed, known, settings.fame))
+    chooser = Chooser(items=items, rivals=len(rivals), profile=k, power=settings.power)
+    parts = {"factors": factors, "fame": shop.fame, "rivals": rivals, "part": np.array(shop.part), "mean": mean}
+    parts["covariance"] = covariance
+    for name, value in parts.items():
+        getattr(chooser, name).copy_(torch.as_tensor(value))
+    return chooser.eval().requires_grad_(False)
+
+
+def _nearer(
+    shop: Shop, tastes: Floats, level: Floats, observed: Floats, known: npt.NDArray[np.int64], doubt: float
+) -> Floats:
+    """Returns the fame [I] after a step in which the expected number of picks of each product goes nearer to its own.
+
+    Of all that are known: a famous product whose fame nobody counts would look like everybody's taste.
+    """
+    out = shop.fame.copy()
     for start in range(0, len(known), CHUNK):
         some = known[start : start + CHUNK]
-        odds = np.exp(np.minimum(tastes @ factors[some].T - logs[:, None], LARGEST))
-        expected = part * (odds * number[:, None]).sum(0)
-        every[some] = np.log((observed[some] + settings.fame) / (expected + settings.fame))
-    every[rivals] = fame
-    chooser = Chooser(items=len(warm), rivals=len(rivals), profile=k, power=settings.power)
-    for name, value in (("factors", factors), ("x", x), ("fame", fame), ("mean", mean), ("covariance", covariance)):
-        getattr(chooser, name).copy_(torch.from_numpy(np.ascontiguousarray(value)))
-    chooser.typical.fill_(float(number.mean()))
-    return chooser.eval().requires_grad_(False), every
-
-
-def _expected(x: Floats, fame: Floats, tastes: Floats, number: Floats) -> tuple[Floats, Floats]:
-    """Returns the log of each shopper's denominator [U], and how often each rival [J] is expected to be picked."""
-    total = np.zeros(len(x), np.float32)
-    logs = []
-    for start in range(0, len(tastes), CHUNK):
-        scores = tastes[start : start + CHUNK] @ x.T + fame
-        top = scores.max(1)
-        log = top + np.log(np.exp(scores - top[:, None]).sum(1))
-        total += (np.exp(scores - log[:, None]) * number[start : start + CHUNK, None]).sum(0)
-        logs.append(log)
-    return np.concatenate(logs), total
+        logs = tastes @ shop.x[some].T + out[some] + level[:, None]
+        expected = np.exp(np.minimum(logs, LARGEST)).sum(0)
+        out[some] += DAMPED * np.log((observed[some] + doubt) / (expected + doubt))
+    out[known] -= out[known].mean()
+    return out

@@ -16,10 +16,10 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
+from packshot.taste.picks import Likely, Shop, climb
+
 Floats = npt.NDArray[np.float32]
 CHUNK = 2048
-LONGEST, CLOSE = 4.0, 1e-4
-NEWTON = 25
 
 
 class HistoryMap(nn.Module):
@@ -112,7 +112,7 @@ class Blend(nn.Module):
 
 
 class Chooser(nn.Module):
-    """The likeliest taste w where picks have odds exp(w . x + fame), w ~ N(mean, covariance); see `taste.choice`.
+    """The likeliest taste given what was picked, and all tastes that are possible; see `taste.choice`.
 
     Args:
         items: I.
@@ -122,45 +122,35 @@ class Chooser(nn.Module):
     """
 
     factors: Tensor
-    x: Tensor
     fame: Tensor
+    rivals: Tensor
+    part: Tensor
     mean: Tensor
     covariance: Tensor
-    typical: Tensor
 
     def __init__(self, *, items: int, rivals: int, profile: int, power: float) -> None:
         super().__init__()
         self.config: dict[str, Any] = {"items": items, "rivals": rivals, "profile": profile, "power": power}
         self.register_buffer("factors", torch.zeros(items, profile))
-        self.register_buffer("x", torch.zeros(rivals, profile))
-        self.register_buffer("fame", torch.zeros(rivals))
+        self.register_buffer("fame", torch.zeros(items))
+        self.register_buffer("rivals", torch.zeros(rivals, dtype=torch.int64))
+        self.register_buffer("part", torch.ones(()))
         self.register_buffer("mean", torch.zeros(profile))
         self.register_buffer("covariance", torch.eye(profile))
-        self.register_buffer("typical", torch.ones(()))
 
     def profiles(self, weights: csr_matrix) -> Floats:
         """Returns profiles float32 [B, K] of signed weights [B, I]; of one who liked nothing, the mean."""
-        counts = counts_of(weights, self.config["power"])
-        number = np.asarray(counts.sum(1)).ravel().astype(np.float32)
-        total = counts @ self.factors.numpy()
-        out = np.tile(self.mean.numpy(), (weights.shape[0], 1))
+        out = np.empty((weights.shape[0], self.config["profile"]), np.float32)
         for start in range(0, len(out), CHUNK):
-            part = slice(start, start + CHUNK)
-            out[part], _ = newton(*self._known(), total[part], number[part], *self._prior(), out[part], steps=NEWTON)
+            out[start : start + CHUNK] = self.possible(weights[start : start + CHUNK]).tastes
         return out
 
-    def spread(self, profiles: Floats) -> Floats:
-        """Returns how unsure profiles [B, K] are, covariances float32 [B, K, K], after as many picks as is typical."""
-        number = np.full(len(profiles), self.typical.item(), np.float32)
-        total = np.zeros_like(profiles)
-        _, out = newton(*self._known(), total, number, *self._prior(), profiles, steps=0)
-        return out
-
-    def _known(self) -> tuple[Floats, Floats]:
-        return self.x.numpy(), self.fame.numpy()
-
-    def _prior(self) -> tuple[Floats, Floats]:
-        return self.mean.numpy(), self.covariance.numpy()
+    def possible(self, weights: csr_matrix) -> Likely:
+        """Returns the tastes that histories, signed weights [B, I], leave possible."""
+        picks = counts_of(weights, self.config["power"])
+        mean, covariance = self.mean.numpy(), self.covariance.numpy()
+        shop = Shop(self.factors.numpy(), self.fame.numpy(), self.rivals.numpy(), float(self.part))
+        return climb(shop, picks, mean, covariance, np.tile(mean, (picks.shape[0], 1)))
 
 
 HISTORIES: dict[str, type[HistoryMap] | type[Solver] | type[Blend] | type[Chooser]] = {
@@ -170,56 +160,6 @@ HISTORIES: dict[str, type[HistoryMap] | type[Solver] | type[Blend] | type[Choose
     "Chooser": Chooser,
 }
 """The four ways, by the names under which they are saved."""
-
-
-def newton(
-    x: Floats,
-    fame: Floats,
-    total: Floats,
-    number: Floats,
-    mean: Floats,
-    covariance: Floats,
-    tastes: Floats,
-    *,
-    steps: int,
-) -> tuple[Floats, Floats]:
-    """Climbs to the likeliest tastes of some shoppers, and says how sure they are (Laplace's approximation).
-
-    Args:
-        x: float32 [J, K] of the rivals.
-        fame: float32 [J].
-        total: float32 [B, K], the sum of x over each shopper's picks.
-        number: float32 [B], how many those are.
-        mean: float32 [K] of tastes.
-        covariance: float32 [K, K] of tastes.
-        tastes: float32 [B, K] to start from.
-        steps: of Newton's method; a step is no longer than LONGEST.
-
-    Returns:
-        Tastes [B, K] and their covariances [B, K, K].
-    """
-    k = x.shape[1]
-    precision = np.linalg.inv(covariance)
-    products = (x[:, :, None] * x[:, None]).reshape(len(x), k * k)
-
-    def curvature(w: Floats) -> tuple[Floats, Floats]:
-        scores = w @ x.T + fame
-        odds = np.exp(scores - scores.max(1, keepdims=True))
-        odds /= odds.sum(1, keepdims=True)
-        seen = odds @ x
-        second = (odds @ products).reshape(-1, k, k) - seen[:, :, None] * seen[:, None]
-        return seen, number[:, None, None] * second + precision
-
-    for _ in range(steps):
-        seen, bent = curvature(tastes)
-        gradient = total - number[:, None] * seen - (tastes - mean) @ precision
-        step = np.linalg.solve(bent, gradient[:, :, None])[:, :, 0]
-        length = np.linalg.norm(step, axis=1, keepdims=True)
-        tastes = (tastes + step * np.minimum(1, LONGEST / np.maximum(length, 1e-9))).astype(np.float32)
-        if float(length.max(initial=0.0)) < CLOSE:
-            break
-    out: Floats = np.linalg.inv(curvature(tastes)[1]).astype(np.float32)
-    return tastes, out
 
 
 def counts_of(weights: csr_matrix, power: float) -> csr_matrix:

@@ -2,10 +2,11 @@
 
 Every generator can be sampled, so that comes first: one pool of samples serves all shoppers. Of those that look real
 enough, and like the category that they were asked for, each shopper gets the ones that are liked most; where the model
-of taste says how unsure it is, those of which the best one is expected to be liked most, since it is not known which
-that will be. Then the search: the noise of the best is mixed with new noise,
+of taste says how unsure it is, those of which one is likeliest to be as good as the best that there is, since it is not
+known which that will be. Then the search: the noise of the best is mixed with that of others of the best, or with new
+noise,
 
-    eps' = sqrt(1 - step^2) eps + step * new noise, asked for what the shopper likes,
+    eps' = sqrt(1 - step^2) eps + step * other noise, asked for what the shopper likes,
 
 and what comes of it stands beside the rest, for some rounds (what Kang et al. 2017, "Visually-Aware Fashion
 Recommendation and Design with Generative Image Models", sec. 4.2, do with gradients: without them any generator will
@@ -24,20 +25,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as nnf
-from PIL import Image
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from packshot.core.errors import UsageError
 from packshot.core.random import stream_seed
-from packshot.evaluation.features import compute_features
-from packshot.images.resize import to_grey, to_rgb
 from packshot.models.features.efflite import BLACK, INPUT_SIZE
 from packshot.models.features.net import FeatureNet
 from packshot.sampling.generator import TrainedGenerator
-from packshot.taste.asking import Wish, spread_attributes, wishes_of, with_wishes
+from packshot.taste.asking import Texts, Wish, wishes_of, with_wishes
 from packshot.taste.fairness import rerank, unit_rows
 from packshot.taste.history import Chooser
 from packshot.taste.named import Named
+from packshot.taste.pool import Pool, PoolCache, Sampler
 from packshot.taste.preference import Preference
 
 Pixels = npt.NDArray[np.uint8]
@@ -54,6 +54,14 @@ PARENTS = 6
 MOST_STEPS = 100
 POSSIBLE = 64
 """M, where the model says how unsure it is."""
+SOFT, LARGEST = 0.1, 30.0
+"""Standard deviations over the catalogue by which a picture may miss its aim, about; and a limit of exponents."""
+LIKED = 1e-4
+"""Weight of how much a picture is liked, where no picture is likelier than another to be as good as can be."""
+TWIN = 0.9
+"""Similarity (cosine in features) from which two pictures are all but the same."""
+FRESH = 3
+"""Every which child of a search has new noise in it; the others have two parents, where there are two of a category."""
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -75,7 +83,7 @@ class MakeSettings:
     """
 
     n: int = 4
-    samples: int = 1024
+    samples: int = 2048
     steps: int = 3
     children: int = 16
     step: float = 0.7
@@ -92,44 +100,6 @@ class MakeSettings:
                 f"Pictures are chosen from {self.n} to {MOST_SAMPLES} samples in 0 to {MOST_STEPS} rounds, not from "
                 f"{self.samples} in {self.steps}."
             )
-
-
-@dataclass(frozen=True, eq=False)
-class Pool:
-    """Samples of a generator.
-
-    Attributes:
-        eps: float32 [N, D].
-        labels: int64 [N].
-        cond: float32 [N, A], attributes that were asked for; A = 0: the generator has none.
-        pixels: uint8 [N, H, W, C].
-        features: float32 [N, F].
-        factors: float32 [N, K + 1], what the model of taste sees of them, and their bias.
-        distance: float32 [N], to the nearest real photo in features.
-        alike: bool [N], whether the products that look most like it are mostly of the category that was asked for;
-            true where the catalogue does not tell.
-        number: int64 [N], which sample each is, or began as.
-        moved: bool [N], whether it came of the search.
-    """
-
-    eps: Floats
-    labels: Ints
-    cond: Floats
-    pixels: Pixels
-    features: Floats
-    factors: Floats
-    distance: Floats
-    alike: npt.NDArray[np.bool_]
-    number: Ints
-    moved: npt.NDArray[np.bool_]
-
-    def at(self, places: Ints) -> Pool:
-        """Returns some of the samples."""
-        return Pool(*(getattr(self, f.name)[places] for f in fields(self)))
-
-    def joined(self, other: Pool) -> Pool:
-        """Returns these samples, then those of another."""
-        return Pool(*(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +149,8 @@ class Maker:
         categories: to make; none: all that the generator has.
         settings: how.
         named: of the same products; None: the model sees the features alone.
+        texts: that the products have; None: the generator takes none.
+        cache: where the samples are kept; None: they are drawn anew.
 
     Raises:
         UsageError: the model sees no pictures, or an unknown category.
@@ -197,28 +169,29 @@ class Maker:
         categories: Sequence[str] = (),
         settings: MakeSettings | None = None,
         named: Named | None = None,
+        texts: Texts | None = None,
+        cache: PoolCache | None = None,
     ) -> None:
         preference.sees()
         self.generator, self.preference, self.net, self.real, self.named = generator, preference, net, real, named
-        self.side, self.channels, self.margin = side, channels, margin
-        self.settings = settings or MakeSettings()
+        self.settings, self.texts = settings or MakeSettings(), texts
         self.allowed = [generator.label_of(c) for c in categories] or list(range(len(generator.categories)))
         self.centre = real[:, : net.dim].mean(0)
-        self._real = torch.from_numpy(np.array(real[:, : net.dim], np.float32))
-        self._products = self._seen(real)
-        self.pool = self._draw()
+        self.sampler = Sampler(
+            generator, preference, net, real, named, side=side, channels=channels, margin=margin
+        )  # fmt: skip
+        self._products = self.sampler.factors(real)
+        self.pool = self.sampler.draw(self.allowed, self.settings.samples, self.settings.seed, cache)
         self.limit = float(np.quantile(self.pool.distance, self.settings.allowed))
         """Distance to the nearest real photo up to which a picture looks real enough."""
 
     def fit(self, pixels: Pixels) -> Pixels:
         """Returns pictures [N, H, W, C] as large as the catalogue's, and grey where those are."""
-        return fit_pictures(pixels, self.side, self.channels, self.margin)
+        return self.sampler.fit(pixels)
 
     def see(self, pixels: Pixels) -> Floats:
         """Returns what the model sees, float32 [N, F], of uint8 pictures [N, H, W, C] of the generator."""
-        fitted = self.fit(pixels)
-        features = compute_features(self.net, fitted)
-        return features if self.named is None else np.concatenate([features, self.named.of(features, fitted)], axis=1)
+        return self.sampler.see(pixels)
 
     def see_tensor(self, x: Tensor) -> Tensor:
         """Returns the features of pictures [N, C, S, S] in [-1, 1] as `render` makes them, with gradients.
@@ -233,16 +206,21 @@ class Maker:
 
     def score(self, profile: Floats, features: Floats) -> Floats:
         """Returns scores [N] of features [N, F], in standard deviations over the catalogue's pictures."""
-        return self._standard(profile, self._seen(features))
+        return self._standard(profile, self.sampler.factors(features))
 
-    def make(self, profiles: Floats) -> list[Made]:
+    def make(self, profiles: Floats, possible: Sequence[Floats] | None = None) -> list[Made]:
         """Makes pictures for each of some profiles [U, K].
 
         What a shopper gets does not depend on who else is there, but where the settings say `together`.
+
+        Args:
+            profiles: the expected tastes.
+            possible: for each of them the tastes [M, K] that are thought possible, see `possible`; None: they are sure.
         """
+        possible = [profile[None] for profile in profiles] if possible is None else possible
         pool = self.pool.at(np.flatnonzero(self._good(self.pool)))
         owner = np.full(len(pool.labels), -1)
-        possible, wishes = self._possible(profiles), [self._wishes(profile) for profile in profiles]
+        wishes = [self._wishes(profile) for profile in profiles]
         for turn in range(self.settings.steps):
             made = self._searched(pool, self._finalists(profiles, pool, owner), possible, wishes, turn)
             good = np.flatnonzero((made.distance <= self.limit) & made.alike)
@@ -250,6 +228,18 @@ class Maker:
             owner = np.concatenate([owner, good // self.settings.children])
         own = self._finalists(profiles, pool, owner)
         return [self._made(*one) for one in zip(profiles, (pool.at(f) for f in own), possible, wishes, strict=True)]
+
+    def possible(self, histories: csr_matrix) -> list[Floats]:
+        """Returns for each of histories, signed weights [U, I], tastes [M, K] that it leaves possible.
+
+        M is 1, the expected one, where the model does not say how unsure it is.
+        """
+        history = self.preference.history
+        if not isinstance(history, Chooser):
+            return [profile[None] for profile in self.preference.fold_in(histories)]
+        found = history.possible(histories)
+        seed = stream_seed(self.settings.seed, "possible")
+        return [found.draw(u, POSSIBLE, np.random.default_rng(seed)) for u in range(histories.shape[0])]
 
     def _finalists(self, profiles: Floats, pool: Pool, owner: Ints) -> list[Ints]:
         """Returns which of the pool each shopper's pictures are chosen from, the best liked first."""
@@ -259,37 +249,22 @@ class Maker:
             out.append(mine[np.argsort(-scores[mine], kind="stable")[:FINALISTS]])
         return out
 
-    def _draw(self) -> Pool:
-        settings, generator = self.settings, self.generator
-        labels = np.array(self.allowed, np.int64)[np.arange(settings.samples) % len(self.allowed)]
-        eps = generator.noise(settings.seed, 0, settings.samples).numpy()
-        cond = spread_attributes(generator.conditions, settings.samples, len(self.allowed))
-        return self._sampled(eps, labels, cond, np.arange(settings.samples), moved=False)
-
-    def _sampled(self, eps: Floats, labels: Ints, cond: Floats, number: Ints, *, moved: bool) -> Pool:
-        asked = cond if cond.shape[1] else None
-        pixels = self.generator.pictures(torch.from_numpy(eps), labels.tolist(), cond=asked)
-        features = self.see(pixels)
-        distance = torch.cdist(torch.from_numpy(features[:, : self.net.dim].copy()), self._real).min(1).values.numpy()
-        return Pool(
-            eps, labels, cond, pixels, features, self._seen(features), np.asarray(distance, np.float32),
-            self._alike(features, labels), number, np.full(len(labels), moved),
-        )  # fmt: skip
-
     def _searched(
-        self, pool: Pool, finalists: list[Ints], possible: list[Floats], wishes: list[list[Wish]], turn: int
+        self, pool: Pool, finalists: list[Ints], possible: Sequence[Floats], wishes: list[list[Wish]], turn: int
     ) -> Pool:
         """Returns what comes of one round of search, so many pictures for each shopper after the other."""
         settings, number = self.settings, self.settings.children
         fresh = self.generator.noise(settings.seed, settings.samples + turn * number, number).numpy()
-        starts = [
-            pool.at(own[chosen[np.arange(number) % len(chosen)]])
-            for own, tastes in zip(finalists, possible, strict=True)
-            for chosen in [self._chosen(pool.at(own), tastes, PARENTS)]
+        starts, mixed = [], []
+        for own, tastes in zip(finalists, possible, strict=True):
+            best = pool.at(own[self._chosen(pool.at(own), tastes, PARENTS)])
+            starts.append(best.at(np.arange(number) % len(best.labels)))
+            mixed.append(_mixed(best, starts[-1], fresh, settings.step))
+        cond = [
+            with_wishes(self.generator.conditions, s.cond, w, self._kinds(s.labels), self.texts)
+            for s, w in zip(starts, wishes, strict=True)
         ]
-        mixed = [np.sqrt(1 - settings.step**2) * s.eps + settings.step * fresh for s in starts]
-        cond = [with_wishes(self.generator.conditions, s.cond, w) for s, w in zip(starts, wishes, strict=True)]
-        return self._sampled(
+        return self.sampler.sampled(
             np.concatenate(mixed).astype(np.float32),
             np.concatenate([s.labels for s in starts]),
             np.concatenate(cond),
@@ -306,45 +281,43 @@ class Maker:
         spare = rest[rerank(scores[rest], looks, SPARE, self.settings.diversity)]
         chosen = np.concatenate([first, spare])
         got = own.at(chosen)
+        kinds = set(self._kinds(got.labels[: len(first)]))
+        heard = [w for w in wishes if w.category is None or w.category in kinds]
         return Made(
             got.pixels, got.labels, scores[chosen], got.features, got.distance / self.limit, got.number, got.moved,
-            got.cond, wishes,
+            got.cond, heard,
         )  # fmt: skip
 
     def _chosen(self, own: Pool, possible: Floats, n: int) -> Ints:
-        """Returns n of a shopper's pictures: each next one adds the most to how much the best of them is liked.
+        """Returns n of a shopper's pictures: each next one makes it likelier that one of them is as good as can be.
 
-        The mean is over the tastes that are thought possible. What looks like one that is chosen already stands back:
-        of what it adds, its similarity times the trade-off does not count.
+        As can be: as the best product, or as the best of these pictures where that is less. The mean is over the tastes
+        that are thought possible. What looks like one that is chosen already stands back: of what it adds, its
+        similarity times the trade-off does not count, and of what is all but the same picture hardly anything does.
         """
         scores = np.stack([self._standard(taste, own.factors) for taste in possible])
         looks = unit_rows(own.features[:, : self.net.dim], self.centre)
         if len(possible) == 1:
             return rerank(scores[0], looks, n, self.settings.diversity)
-        chosen = [int(scores.mean(0).argmax())]
-        best, nearest = scores[:, chosen], np.zeros(scores.shape[1], np.float32)
+        products = np.stack([self._standard(taste, self._products).max() for taste in possible])
+        aim = np.minimum(products, scores.max(1))[:, None]
+        reached = 1 / (1 + np.exp(-np.clip((scores - aim) / SOFT, -LARGEST, LARGEST)))
+        missed, nearest = np.ones((len(possible), 1), np.float32), np.zeros(scores.shape[1], np.float32)
+        chosen: list[int] = []
         while len(chosen) < min(n, scores.shape[1]):
-            nearest = np.maximum(nearest, looks @ looks[chosen[-1]])
-            value = np.maximum(scores - best, 0).mean(0) * (1 - self.settings.diversity * nearest)
-            value[chosen] = -1
+            kept = np.where(nearest < TWIN, 1 - self.settings.diversity * nearest, LIKED)
+            value = (missed * reached).mean(0) * kept + LIKED * np.maximum(scores.mean(0), 0) * kept
+            value[chosen] = -np.inf
             chosen.append(int(value.argmax()))
-            best = np.maximum(best, scores[:, chosen[-1:]])
+            missed = missed * (1 - reached[:, chosen[-1:]])
+            nearest = np.maximum(nearest, looks @ looks[chosen[-1]])
         return np.array(chosen, np.int64)
-
-    def _possible(self, profiles: Floats) -> list[Floats]:
-        """Returns tastes [M, K] that are thought possible for each profile; itself alone where the model is sure."""
-        history = self.preference.history
-        if not isinstance(history, Chooser):
-            return [profile[None] for profile in profiles]
-        rng = np.random.default_rng(stream_seed(self.settings.seed, "possible"))
-        drawn = rng.normal(size=(POSSIBLE, profiles.shape[1])).astype(np.float32)
-        roots = np.linalg.cholesky(history.spread(profiles).astype(np.float64)).astype(np.float32)
-        return [profile + drawn @ root.T for profile, root in zip(profiles, roots, strict=True)]
 
     def _wishes(self, profile: Floats) -> list[Wish]:
         if not self.pool.cond.shape[1]:
             return []
-        return wishes_of(self.generator.conditions, self._standard(profile, self.pool.factors), self.pool.cond)
+        found = wishes_of(self.generator.conditions, self._standard(profile, self.pool.factors), self.pool.cond)
+        return found + (self.texts.liked(self._standard(profile, self._products)) if self.texts else [])
 
     def _good(self, pool: Pool) -> npt.NDArray[np.bool_]:
         """Returns which samples look real enough; those of the wrong category only where hardly any other is left."""
@@ -352,17 +325,8 @@ class Maker:
         alike = near & pool.alike
         return alike if alike.sum() >= min(self.settings.n + SPARE, near.sum()) else near
 
-    def _alike(self, features: Floats, labels: Ints) -> npt.NDArray[np.bool_]:
-        if self.named is None:
-            return np.ones(len(labels), bool)
-        asked = [self.generator.categories[y].lower() for y in labels.tolist()]
-        seen = self.named.category(features[:, self.net.dim :])
-        known = set(self.named.kinds)
-        return np.array([a not in known or a == s for a, s in zip(asked, seen, strict=True)], bool)
-
-    def _seen(self, features: Floats) -> Floats:
-        factors, bias = self.preference.sees().embed(features)
-        return np.concatenate([factors, bias[:, None]], axis=1)
+    def _kinds(self, labels: Ints) -> list[str]:
+        return [self.generator.categories[y].lower() for y in labels.tolist()]
 
     def _standard(self, profile: Floats, factors: Floats) -> Floats:
         own = self._products[:, :-1] @ profile + self._products[:, -1]
@@ -372,26 +336,30 @@ class Maker:
 
     def _fit(self, x: Tensor) -> Tensor:
         """Returns pictures [N, C, S, S] in [-1, 1] as `fit` and then `efflite.prepare` do, with gradients."""
-        margin, side = self.generator.margin, self.side - 2 * self.margin
+        margin, side = self.generator.margin, self.sampler.side - 2 * self.sampler.margin
         x = x[:, :, margin : x.shape[2] - margin, margin : x.shape[3] - margin]
         if x.shape[-1] != side:
             x = nnf.interpolate(x, size=side, mode="bilinear", antialias=True)
-        if self.channels == 1 and x.shape[1] == 3:
+        if self.sampler.channels == 1 and x.shape[1] == 3:
             x = (x * x.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
-        rim = self.margin + 2 * (self.side == 28)  # As `efflite.prepare` surrounds those.
+        rim = self.sampler.margin + 2 * (self.sampler.side == 28)  # As `efflite.prepare` surrounds those.
         x = nnf.pad(x, [rim] * 4, value=BLACK)
         x = nnf.interpolate(x, size=INPUT_SIZE, mode="bilinear", antialias=True)
         return x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
-def fit_pictures(pixels: Pixels, side: int, channels: int, margin: int = 0) -> Pixels:
-    """Returns uint8 pictures [N, H, W, C] at another side, in 1 or 3 channels, with a black rim within that side."""
-    inner = side - 2 * margin
-    if pixels.shape[1] != inner:
-        images = [Image.fromarray(p[..., 0] if p.shape[2] == 1 else p) for p in pixels]
-        resized = [np.asarray(im.resize((inner, inner), Image.Resampling.BILINEAR)) for im in images]
-        pixels = np.stack(resized).reshape(len(resized), inner, inner, -1)
-    if pixels.shape[3] != channels:
-        pixels = np.stack([(to_grey if channels == 1 else to_rgb)(p) for p in pixels])
-    rim = (margin, margin)
-    return np.pad(pixels, ((0, 0), rim, rim, (0, 0)))
+def _mixed(best: Pool, starts: Pool, fresh: Floats, step: float) -> Floats:
+    """Returns noise [n, D] for children of starts [n]: mixed with that of another parent of the category, or with new.
+
+    Its length is that of a mixture of independent noise, also where two parents are alike.
+    """
+    others = fresh.copy()
+    for i, label in enumerate(starts.labels.tolist()):
+        own = i % len(best.labels)
+        partners = np.flatnonzero((best.labels == label) & (np.arange(len(best.labels)) != own))
+        if len(partners) and i % FRESH:
+            others[i] = best.eps[partners[i // len(best.labels) % len(partners)]]
+    out = np.sqrt(1 - step**2) * starts.eps + step * others
+    length = np.sqrt((1 - step**2) * np.square(starts.eps).sum(1) + step**2 * np.square(others).sum(1))
+    scaled: Floats = (out * (length / np.maximum(np.linalg.norm(out, axis=1), 1e-9))[:, None]).astype(np.float32)
+    return scaled

@@ -71,12 +71,13 @@ class Named:
         """The products' own numbers, float32 [I, A]."""
         return np.concatenate([self._shares(self.labels[:, None]), self._standard(self.looks)], axis=1)
 
-    def of(self, features: Floats, pixels: Pixels) -> Floats:
+    def of(self, features: Floats, pixels: Pixels, near: Ints | None = None) -> Floats:
         """Returns the numbers float32 [N, A] of pictures uint8 [N, S, S, channels] with features [N, D].
 
-        The category of a picture is what the products that look most like it are, in shares.
+        The category of a picture is what the products that look most like it are, in shares; their numbers [N, 7] may
+        be given, where they are known.
         """
-        near = self.nearest(features)
+        near = self.nearest(features) if near is None else near
         return np.concatenate([self._shares(self.labels[near]), self._standard(describe_looks(pixels))], axis=1)
 
     def nearest(self, features: Floats) -> Ints:

@@ -84,6 +84,11 @@ class Quiz:
         out: Doubles = self.shares @ self.utility
         return out
 
+    def draw(self, n: int) -> Floats:
+        """Returns n tastes that are possible now, as profiles float32 [n, K]."""
+        rng = np.random.default_rng([stream_seed(self.settings.seed, "drawn"), len(self.asked)])
+        return self.profiles[rng.choice(len(self.profiles), n, p=self.shares)]
+
     def next_pair(self) -> tuple[int, int]:
         """Returns the two products to show next."""
         rng = np.random.default_rng([stream_seed(self.settings.seed, "quiz"), len(self.asked)])

@@ -98,7 +98,7 @@ class Counterfactual:
         # What was taken away stays out of the list: else it would only come back as new.
         listed = self._list(profile, self.history.indices)
         lost = len(np.setdiff1d(self.listed, listed))
-        anew = self.maker.make(taste[None])[0] if again else None
+        anew = self.maker.make(taste[None], self.maker.possible(left))[0] if again else None
         return Driver(name, len(items), round(weight, 3), round(float(effect), 4), lost, listed, anew)
 
     def items(self, names: Sequence[str], made: Made, n: int) -> list[Driver]:
