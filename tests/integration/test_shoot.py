@@ -13,7 +13,7 @@ from packshot.images.picture import Operation, ProductImage
 from packshot.release.overlay import find_overlay
 from packshot.tasks.check import check_pictures
 from packshot.tasks.edit import Edited
-from packshot.tasks.shoot import Check, Declutter, Mend, ShootRequest, build_shoot, find_clutter
+from packshot.tasks.shoot import NO_FACES, Check, Declutter, Mend, ShootRequest, build_shoot, find_clutter
 from tests.docs.test_docs import write_photo
 from tests.integration.conftest import run_cli, run_json
 
@@ -131,12 +131,13 @@ def test_clutter_is_small_apart_and_cut_by_a_side_that_the_product_does_not_reac
     seen[20:60, 20:50] = True  # The product reaches the lower side.
     clutter = np.zeros_like(seen)
     clutter[10:20, 72:] = clutter[:3, :5] = True
+    clutter[54:60, 76:] = True  # In a corner: the product does not reach its other side.
     others = np.zeros_like(seen)
     others[50:60, 60:66] = True  # At the side that the product reaches.
     others[5:9, 60:70] = True  # Within the photo.
     others[10:40, :12] = True  # Too large.
     found, things = find_clutter(seen | clutter | others)
-    assert things == 2
+    assert things == 3
     np.testing.assert_array_equal(found, clutter)
     for nothing in (np.zeros((5, 4), np.bool_), np.ones((1, 1), np.bool_)):
         found, things = find_clutter(nothing)
@@ -152,6 +153,31 @@ def test_what_is_left_out_is_told_and_the_rest_stays() -> None:
     assert (done.image.pixels[:, 70:] == (255, 255, 255, 0)).all()
     np.testing.assert_array_equal(done.image.pixels[:, :70], pixels[:, :70])
     assert Declutter()(done.image).image is done.image
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_where_faces_are_not_looked_for_it_is_said(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("packshot.tasks.shoot.is_installed", lambda: there)
+    monkeypatch.setattr("packshot.tasks.shoot.Anonymise", lambda request: Drawn(request.faces))
+    privacy = build_shoot(ShootRequest(channel="generic", on=DAY)).steps[0]
+    image = ProductImage(np.zeros((9, 9, 3), np.uint8), history=(Operation("decode", "capture", {}),))
+    assert (NO_FACES in privacy(image).notes) is not there
+    assert (privacy.task, privacy.settings()) == ("anonymise", {"faces": there})
+
+
+class Drawn:
+    """Stands for the detector."""
+
+    task = "anonymise"
+
+    def __init__(self, faces: bool) -> None:
+        self.faces = faces
+
+    def settings(self) -> dict[str, Any]:
+        return {"faces": self.faces}
+
+    def __call__(self, image: ProductImage) -> Edited:
+        return Edited(image=image)
 
 
 @pytest.mark.parametrize(("share", "told"), [(0.0, "note"), (0.001, "note"), (0.9, "review")])
@@ -173,3 +199,12 @@ def test_what_may_be_damage_is_a_note_and_much_that_was_repainted_a_review(share
 
 def test_channel_or_recipe(photos: Path, tmp_path: Path) -> None:
     assert "--channel" in run_cli("shoot", photos, "--out", tmp_path / "out", code=2)[1]
+
+
+@pytest.mark.parametrize("words", [("--size", "500"), ("--no-repair",), ("--on", "2027-01-31"), ("--shadow", "none")])
+def test_what_a_recipe_does_not_heed_is_refused(words: tuple[str, ...], photos: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[[step]]\ntask = "extend"\naspect = [1, 1]\n')
+    told = run_cli("shoot", photos, "--recipe", recipe, *words, "--out", tmp_path / "out", code=2)[1]
+    assert f"{words[0].replace('--no-', '--')} does not go with --recipe" in told
+    assert not (tmp_path / "out").exists()

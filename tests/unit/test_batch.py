@@ -18,7 +18,7 @@ from packshot.core.errors import DiskFull, PackshotError, UsageError
 from packshot.core.runs import append_jsonl
 from packshot.images.decode import decode
 from packshot.images.picture import Operation, ProductImage
-from packshot.tasks.batch import BatchOptions, BatchResult, edit_photos
+from packshot.tasks.batch import PNG_INSTEAD, BatchOptions, BatchResult, edit_photos
 from packshot.tasks.edit import Edited
 from packshot.tasks.journal import JOURNAL
 from tests.catalog_photos import encoded, jpeg, photo, run, write_folder
@@ -87,6 +87,34 @@ def test_the_format_is_the_photos_own_unless_asked_or_impossible(
     given.write_bytes(encoded(pixels, kind))
     result = edit_photos([given], Invert(), tmp_path / "out", BatchOptions(format=asked))
     assert result.photos[0].picture == f"given{ending}"
+
+
+class Strokes:
+    """Draws what no JPEG holds: dark noise of every colour."""
+
+    task = "strokes"
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, image: ProductImage) -> Edited:
+        noise = np.random.default_rng(0).integers(0, 90, image.pixels.shape, np.uint8)
+        return Edited(image=image.done(Operation("strokes", "generated"), noise), notes=("Drawn.",))
+
+
+def test_what_the_photos_own_format_does_not_hold_is_a_png_unless_that_format_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg(photo(1, 200, 200)))
+    low = BatchOptions(quality=60, quiet=True)
+    (told,) = edit_photos([tmp_path / "a.jpg"], Strokes(), tmp_path / "out", low).photos
+    assert (told.status, told.picture, told.notes[:2]) == ("done", "a.png", ("Drawn.", PNG_INSTEAD))
+    noise = np.random.default_rng(0).integers(0, 90, (200, 200, 3), np.uint8)
+    assert np.abs(decode(tmp_path / "out" / "a.png").pixels.astype(int) - noise).max() <= 8  # Its watermark.
+    assert sorted(p.suffix for p in (tmp_path / "out").iterdir()) == [".json", ".jsonl", ".png"]
+    (again,) = edit_photos([tmp_path / "a.jpg"], Strokes(), tmp_path / "out", low).photos
+    assert again.again
+    asked = BatchOptions(format="jpeg", quality=60, quiet=True)
+    (told,) = edit_photos([tmp_path / "a.jpg"], Strokes(), tmp_path / "asked", asked).photos
+    assert told.status == "failed" and "not what was made" in (told.reason or "")
 
 
 def test_quality_reaches_the_file(tmp_path: Path) -> None:

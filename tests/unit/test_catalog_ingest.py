@@ -61,6 +61,18 @@ def test_an_id_depends_on_the_photo_not_on_its_place(shop: Path, tmp_path: Path)
     assert open_catalog(tmp_path / "one").checksum != open_catalog(tmp_path / "two").checksum
 
 
+def test_titles_and_categories_lose_the_html_that_shop_systems_put_in(shop: Path, tmp_path: Path) -> None:
+    lines = [
+        "image,title,category",
+        "hats/000.jpg,Rock &amp; Roll &quot;5&#233;&quot; hook&notch AT&T,Tops &amp; Tees",
+        "hats/001.jpg,plain,Tops & Tees",
+    ]
+    (shop / "feed.csv").write_text("\n".join(lines) + "\n")
+    run(shop / "feed.csv", tmp_path / "out")
+    found = {row["key"]: (row["title"], row["category"]) for row in rows(tmp_path / "out")}
+    assert sorted(found.values()) == [('Rock & Roll "5é" hook&notch AT&T', "Tops & Tees"), ("plain", "Tops & Tees")]
+
+
 def test_photos_without_rights_are_counted_and_left_out(shop: Path, tmp_path: Path) -> None:
     (shop / "l.csv").write_text(
         "image,licence,source\nhats/000.jpg,MIT,studio\nhats/001.jpg,,studio\nhats/002.jpg,CC BY 4.0,studio\n"

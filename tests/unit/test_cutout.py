@@ -131,6 +131,13 @@ def test_transparency_of_its_own_is_respected() -> None:
     assert any("kept it" in note for note in done.notes)
 
 
+def test_transparency_that_leaves_nothing_out_is_left_to_a_person() -> None:
+    pixels = np.dstack([shoes(), np.full((120, 90), 180, np.uint8)])
+    done = cutout(picture(pixels))
+    assert (done.image.pixels == pixels).all()
+    assert "leaves nothing of the photo out" in (done.review or "")
+
+
 def test_an_alpha_channel_that_hides_nothing_is_not_transparency() -> None:
     pixels = np.dstack([shoes(), np.full((120, 90), 255, np.uint8)])
     pixels[0, 0, 3] = 0

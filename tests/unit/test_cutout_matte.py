@@ -15,6 +15,7 @@ from packshot.images.matte import (
     guided_filter,
     sampled,
     scale_plane,
+    without_fluff,
     without_specks,
 )
 
@@ -111,6 +112,22 @@ def test_specks_and_haze_go_and_every_item_stays() -> None:
     np.testing.assert_array_equal(clean, true)
     assert len(areas) == 2
     assert areas[0] > areas[1]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**31))
+def test_without_fluff_is_the_median_of_nine(height: int, width: int, seed: int) -> None:
+    alpha = np.random.default_rng(seed).integers(0, 256, (height, width), np.uint8)
+    np.testing.assert_array_equal(without_fluff(alpha), nd.median_filter(alpha, 3, mode="nearest"))
+
+
+def test_threads_beside_a_product_go_and_its_straps_stay() -> None:
+    alpha = np.zeros((40, 40), np.uint8)
+    alpha[10:30, 10:30] = alpha[:10, 14:16] = 255  # A strap, two pixels wide.
+    fluff = alpha.copy()
+    fluff[15, 31] = fluff[20, 30:34] = 180
+    np.testing.assert_array_equal(without_fluff(fluff)[:, 31:], alpha[:, 31:])
+    assert (without_fluff(alpha)[1:9, 14:16] == 255).all()
 
 
 def test_nothing_has_no_things() -> None:

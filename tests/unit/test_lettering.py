@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import gaussian_filter
 
 from packshot.images.lettering import find_lines, plates_of, text_of
 from packshot.images.regions import Region, merge
@@ -72,6 +73,25 @@ def test_what_is_no_text_is_not_taken_for_it(pixels: np.ndarray) -> None:
     lines = find_lines(pixels)
     assert text_of(lines, THRESHOLD) == []
     assert plates_of(lines, THRESHOLD, *pixels.shape[:2]) == []
+    assert text_of(find_lines(pixels, busy=True), THRESHOLD) == []
+
+
+def test_a_mark_over_a_carpet_is_found_where_the_ground_may_be_busy() -> None:
+    tufts = gaussian_filter(np.random.default_rng(1).normal(0, 1, (300, 400)), 1.5)
+    carpet = Image.fromarray(np.clip(165 + 28 * tufts / tufts.std(), 0, 255).astype(np.uint8)).convert("RGB")
+    font = ImageFont.load_default(32)
+    ImageDraw.Draw(carpet).text((60, 200), "SAMPLE SHOP", (255,) * 3, font=font)
+    left, top, right, bottom = (round(n) for n in font.getbbox("SAMPLE SHOP"))
+    pixels, mark = np.asarray(carpet), np.s_[200 + top : 200 + bottom, 60 + left : 60 + right]
+
+    def covered(busy: bool) -> float:
+        mask = np.zeros(pixels.shape[:2], bool)
+        for region in text_of(find_lines(pixels, busy), 0.5):
+            mask[region.slices] = True
+        return float(mask[mark].mean())
+
+    assert covered(busy=False) < 0.1
+    assert covered(busy=True) > 0.9
 
 
 @pytest.mark.parametrize("tilt", [0, 9, -12])

@@ -98,6 +98,20 @@ def test_shares_of_moments_are_those_of_repeated_pictures() -> None:
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("network", [networks.network_of_26, networks.network_of_any])
+def test_a_picture_beside_counts_like_one_among_them(network: object) -> None:
+    net = network()  # type: ignore[operator]
+    styled = networks.StyledNetwork(net, vector(3) if net.name == "many" else np.full(100, 0.1, np.float32))
+    a, b = planes(photo(64, 48, 1)), planes(photo(64, 48, 2))
+    among, moments = styled.run_and_measure(np.concatenate([a, b]), np.array([0.65, 0.35], np.float32))
+    out, same = styled.run_and_measure(a, np.array([0.65], np.float32), b)
+    np.testing.assert_allclose(out, among[:1], atol=1e-4)
+    for one, other in zip(moments, same, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+    smaller = styled.run_and_measure(a, np.array([0.65], np.float32), np.ascontiguousarray(b[..., :32, :24]))[0]
+    assert smaller.shape == a.shape
+
+
 def test_tiles_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     """In tiles or as one: the same picture."""
     monkeypatch.setattr(engine, "TILE", 192)
@@ -253,6 +267,8 @@ def test_wrong_requests_are_refused(tmp_path: Path) -> None:
         ({"strength": 1.5}, "--strength is 1.5"),
         ({"styles": ("ink:0.9", "pop:0.9")}, "sum to 1"),
         ({"styles": ("ink:2", "pop")}, "sum to 1"),
+        ({"styles": ("ink:0.7",)}, "use --strength"),
+        ({"styles": ("ink:nan",)}, "use --strength"),
         ({"matte": tmp_path / "matte.png"}, "--only"),
     ):
         with pytest.raises(UsageError, match=sentence):

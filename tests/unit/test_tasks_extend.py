@@ -93,6 +93,18 @@ def test_a_texture_goes_on() -> None:
     assert np.abs(added - photo[0, :, 0]).mean() < 25  # Stripes go straight on; their mean is 40 off.
 
 
+def test_a_product_that_the_border_cuts_off_leaves_no_smear_beside_it() -> None:
+    rng = np.random.default_rng(0)
+    photo = np.repeat(rng.integers(110, 170, (100, 100, 1), np.uint8), 3, axis=2)  # Rough, so patches go on.
+    alpha = np.zeros((100, 100), np.uint8)
+    alpha[:70, 35:65] = 255
+    photo[:70, 35:65] = (200, 10, 10)
+    edited = extend(picture(photo), margins(24, 0, 0, 0), Known(alpha))
+    assert edited.figures["background"] == "patches"
+    added = edited.image.pixels[:24].astype(int)
+    assert np.abs(added[..., 0] - added[..., 1]).max() < 12  # Grey all over.
+
+
 def test_no_product_is_continued_where_its_matte_is_known() -> None:
     photo = np.full((80, 80, 3), 210, np.uint8)
     photo[20:60, 0:40] = (200, 10, 10)  # It touches the left border.
@@ -157,6 +169,31 @@ def test_flat_and_tiny_photos(value: int) -> None:
     for shape in ((1, 1), (1, 30), (40, 40)):
         out = extend(picture(np.full((*shape, 3), value, np.uint8)), margins(7, 9, 11, 13)).image.pixels
         assert (out == value).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1000), (1000, 1), (2, 900)])
+def test_a_line_of_pixels_on_a_large_canvas(shape: tuple[int, int]) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    square = extend(picture(photo), ExtendRequest(aspect=(1, 1))).image.pixels
+    assert square.shape == (max(shape), max(shape), 3)
+    top, left = ((max(shape) - n) // 2 for n in shape)
+    assert np.array_equal(square[top : top + shape[0], left : left + shape[1]], photo)
+
+
+def test_a_photo_that_is_darker_at_its_border_goes_on_darker() -> None:
+    """It is never lighter beyond the border than at it: the photo's border would stand there as a frame."""
+    y, x = np.mgrid[-1:1:120j, -1:1:90j]
+    photo = np.rint(np.broadcast_to((220 - 32 * np.maximum(x**4, y**4))[..., None], (120, 90, 3))).astype(np.uint8)
+    edited = extend(picture(photo), margins(25, 25, 25, 25))
+    assert edited.figures["background"] == "smooth"
+    out = edited.image.pixels[..., 0].astype(float)
+    for beyond, border in (
+        (out[:25, 40:100], out[25, 40:100]),
+        (out[-25:, 40:100], out[-26, 40:100]),
+        (out[40:130, :25].T, out[40:130, 25]),
+        (out[40:130, -25:].T, out[40:130, -26]),
+    ):
+        assert np.abs(beyond.mean(axis=1) - border.mean()).max() < 4
 
 
 def test_nothing_but_product_goes_on_all_the_same() -> None:

@@ -41,7 +41,7 @@ def cutout(
     matte: bool,
     alpha_only: bool,
 ) -> None:
-    """Cut the product out of PHOTOS (files, folders, catalogues): PNGs with transparency, of the photos' own size.
+    """Cut the product out of PHOTOS (files, folders, catalogues, feeds): PNGs with transparency, as large as they are.
 
     The product's pixels stay as they are, except at its edge, where the background's colour is taken out. What the
     network is not sure of lies in OUT/review; a photo that is cut out already keeps its transparency.

@@ -32,7 +32,7 @@ def extend(
 ) -> None:
     """Give PHOTOS more room: their background goes on, and every pixel of theirs stays as it is.
 
-    A network tells product from background; what is added no network made, so the results are not AI-made.
+    No network makes what is added, but nobody photographed it either: the results are labelled as composites.
     """
     from packshot.images.placing import parse_aspect
     from packshot.tasks.cutout import Cutout

@@ -1,4 +1,7 @@
-"""What the commands of the darkroom share: PHOTOS..., --out and how results are written; and how they are told."""
+"""What the commands of the darkroom share: PHOTOS..., --out and how results are written; and how they are told.
+
+PHOTOS are files, folders, catalogues and product feeds.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from packshot.tasks.batch import BatchResult
     from packshot.tasks.edit import Edit
 
+IMAGES = "packshot.images"
+"""Where the context of a command keeps the folder of a feed's photos, so that no command has to hand it on."""
 SHOWN = 10
 PLACES = {
     "corner": "in a corner",
@@ -30,11 +35,19 @@ PLACES = {
 def photo_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Gives a command PHOTOS..., --out, --format, --quality, --overwrite, --workers, --quiet and --json.
 
-    And the notice's and the signer's options, which are no parameters of it: `edit_and_tell` and the door read them.
+    And --images, the notice's and the signer's options, which are no parameters of it: `edit_and_tell` and the door
+    read them.
     """
     wrap = [
         click.argument("photos", nargs=-1, required=True, type=_Place(path_type=Path)),
         click.option("--out", required=True, type=_Place(path_type=Path), help="Folder for the results."),
+        click.option(
+            "--images",
+            type=_Place(path_type=Path),
+            expose_value=False,
+            callback=_keep_images,
+            help="Where PHOTOS is a product feed or list: the folder of its photos. [the feed's own]",
+        ),
         click.option(
             "--format",
             "format_",
@@ -62,6 +75,15 @@ class _Place(click.Path):
         return super().convert(value, param, ctx)
 
 
+def _keep_images(context: click.Context, _: click.Parameter, folder: Path | None) -> None:
+    context.meta[IMAGES] = folder
+
+
+def _images() -> Path | None:
+    folder: Path | None = click.get_current_context().meta[IMAGES]
+    return folder
+
+
 def edit_and_tell(
     edit: Edit,
     photos: tuple[Path, ...],
@@ -85,7 +107,12 @@ def edit_and_tell(
 
     keep_freed_memory()
     options = BatchOptions(
-        format=format_, quality=quality, overwrite=overwrite, quiet=quiet or as_json, workers=workers
+        format=format_,
+        quality=quality,
+        overwrite=overwrite,
+        quiet=quiet or as_json,
+        workers=workers,
+        images=_images(),
     )
     result = edit_photos(list(photos), edit if whole else noticed(edit), out, options)
     shown = not sheet or _write_sheet(list(photos), result)
@@ -98,10 +125,10 @@ def plan_and_tell(edit: Edit, photos: tuple[Path, ...], out: Path, workers: int 
     """Prints what the command would do, how long it would take and how much memory."""
     from packshot.tasks.batch import BatchOptions, plan_photos
 
-    plan = plan_photos(list(photos), edit, out, BatchOptions(workers=workers))
+    plan = plan_photos(list(photos), edit, out, BatchOptions(workers=workers, images=_images()))
 
     def lines() -> Iterator[str]:
-        yield f"{plan.photos:,} photos, each: {', '.join(plan.steps)}."
+        yield f"{plan.photos:,} photo{'s' * (plan.photos != 1)}, each: {', '.join(plan.steps)}."
         if plan.seconds_each is None or plan.seconds is None:
             yield "How long that takes cannot be told: none of the photos that were tried could be edited."
         else:
@@ -119,7 +146,7 @@ def _write_sheet(photos: list[Path], result: BatchResult) -> bool:
     from packshot.tasks.before_after import write_before_after
 
     try:
-        write_before_after(photos, result)
+        write_before_after(photos, result, _images())
     except PackshotError as e:
         click.echo(f"packshot: There is no sheet of before and after: {e}", err=True)
         return False

@@ -56,7 +56,7 @@ def restyle(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Turn PHOTOS (files, folders or catalogues) into pictures of an artistic style."""
+    """Turn PHOTOS (files, folders, catalogues or feeds) into pictures of an artistic style."""
     from packshot.tasks.cutout import Cutout
     from packshot.tasks.restyle import Restyle, RestyleRequest
 

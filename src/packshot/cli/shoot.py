@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from packshot.cli.notice import asked_channel, asked_notice
 from packshot.cli.photos import edit_and_tell, photo_options, plan_and_tell
@@ -14,6 +15,19 @@ from packshot.core.errors import UsageError
 
 if TYPE_CHECKING:
     from packshot.tasks.edit import Edit
+
+OF_A_CHANNEL = (
+    "on",
+    "size",
+    "fill",
+    "background",
+    "shadow",
+    "privacy",
+    "white_balance",
+    "repair",
+    "threshold",
+)
+"""Parameters that say how a channel's picture is made; in a recipe, its steps do."""
 
 
 @click.command()
@@ -64,6 +78,7 @@ def shoot(
     if recipe is not None:
         from packshot.tasks.recipe import read_recipe
 
+        _check_recipe_alone()
         edit = read_recipe(recipe)
     else:
         from packshot.tasks.shoot import ShootRequest, build_shoot
@@ -93,3 +108,16 @@ def shoot(
     edit_and_tell(
         edit, photos, out, format_, quality, overwrite, workers, quiet, as_json, sheet=True, whole=recipe is None
     )
+
+
+def _check_recipe_alone() -> None:
+    """Makes sure that nothing was asked for that a recipe would not heed.
+
+    Raises:
+        UsageError: it was.
+    """
+    context = click.get_current_context()
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if given and option.name in OF_A_CHANNEL:
+            raise UsageError(f"{option.opts[0]} does not go with --recipe; write it into a step of the recipe.")

@@ -23,6 +23,13 @@ GUESSING_SIDE = 400
 """Longest side, in pixels, at which a product is guessed."""
 SMOOTH = 4.0
 """Pixels over which a plain background is smoothed."""
+TWICE = 3
+"""Times that what is left of a smoothed background is smoothed and added: at the photo's border, where smoothing sees
+one side alone, a slope would be missed (Tukey's twicing)."""
+ALONG = 0.35
+"""How wide its colours are blurred along the photo's border, for each pixel of distance from it."""
+BEHIND = 24
+"""Pixels at the border in which a textured background goes on behind the product."""
 BAND = 0.06
 """The border's band that a background is judged by, as a share of the photo's shorter side."""
 PLAIN = 4.0
@@ -62,8 +69,12 @@ def continue_background(canvas: Pixels, known: Bools, product: Bools) -> Continu
         filled, how = _filled(canvas, known, background)
     else:
         size = max(1, round(height * factor)), max(1, round(width * factor))
+        small_known = _scaled_mask(known, *size)
+        if not small_known.any():  # A line of pixels on a large canvas: its ends go on.
+            rows, columns = _nearest(known)
+            return Continued(np.ascontiguousarray(canvas[rows][:, columns]), "smooth")
         small = _scaled(canvas, *size)
-        filled, how = _filled(small, _scaled_mask(known, *size), _scaled_mask(background, *size))
+        filled, how = _filled(small, small_known, _scaled_mask(background, *size))
         filled = _scaled(filled, height, width).copy()
         rest = canvas.astype(np.float32) - filled
         filled[~known] = _clipped(filled[~known] + _mirrored_rest(rest, known, background))
@@ -76,7 +87,7 @@ def _filled(canvas: Pixels, known: Bools, background: Bools) -> Continued:
     """Returns a canvas whose unknown part is filled, at the canvas's own size."""
     image = canvas.astype(np.float32)
     weight = background.astype(np.float32)
-    smooth = np.stack([blur_known(image[..., c], weight, SMOOTH) for c in range(3)], axis=-1).astype(np.float32)
+    smooth = _blurred(image, weight)
     rest = image - smooth
     band = _band(known)
     near = background & band
@@ -84,10 +95,20 @@ def _filled(canvas: Pixels, known: Bools, background: Bools) -> Continued:
     off = np.abs(rest).max(axis=2)[border & background] > 3 * OFF
     plain = float(rest[near].std(axis=0).mean()) <= PLAIN and (not off.size or off.mean() <= BROKEN)
     if not plain and np.count_nonzero(background) > 1000:
-        return Continued(fill_patches(canvas, ~known, allowed=background), "patches")
+        # A product that the border cuts off is not to be seen by what goes on beside it, or it leaves smears there.
+        cut_off = known & ~background & dilate(~known, BEHIND)
+        return Continued(fill_patches(canvas, ~known | cut_off, allowed=background), "patches")
+    for _ in range(TWICE):
+        smooth += _blurred(rest, weight)
+        rest = image - smooth
     out = canvas.copy()
-    out[~known] = _clipped(fill_unknown(smooth, background)[~known] + _mirrored_rest(rest, known, background))
+    beyond = _beyond(fill_unknown(smooth, background), known)
+    out[~known] = _clipped(beyond + _mirrored_rest(rest, known, background))
     return Continued(out, "smooth")
+
+
+def _blurred(image: Planes, weight: Planes) -> Planes:
+    return np.stack([blur_known(image[..., c], weight, SMOOTH) for c in range(3)], axis=-1).astype(np.float32)
 
 
 def guess_product(photo: Pixels) -> Bools:
@@ -130,6 +151,39 @@ def _band(known: Bools) -> Bools:
     return out
 
 
+def _beyond(smooth: Planes, known: Bools) -> Planes:
+    """Returns S for the N unknown pixels, [N, 3]: the colour of the border's nearest pixel.
+
+    It is blurred along the border, the more the further away, so that no streaks run outwards; and only along it: a
+    photo that is darker at its border goes on darker, and no frame stays around it.
+    """
+    rows, columns = np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
+    top, bottom, left, right = (int(i) for i in (rows[0], rows[-1], columns[0], columns[-1]))
+    h, w = bottom - top, right - left
+    sides = (
+        smooth[top, left:right],
+        smooth[top:bottom, right],
+        smooth[bottom, left + 1 : right + 1][::-1],
+        smooth[top + 1 : bottom + 1, left][::-1],
+    )
+    ring = np.concatenate(sides) if h + w else smooth[top, left : left + 1]
+    y, x = np.nonzero(~known)
+    near = _nearest(known)
+    near_y, near_x = near[0][y], near[1][x]
+    at = np.select(
+        [y < top, x > right, y > bottom],
+        [near_x - left, w + near_y - top, w + h + right - near_x],
+        2 * w + h + bottom - near_y,
+    ) % len(ring)
+    away = ALONG * np.hypot(y - near_y, x - near_x)
+    level = np.log2(np.clip(away, 1, max(1.0, len(ring) / 8))).astype(np.float32)
+    widths = [2.0**k for k in range(int(level.max(initial=0)) + 2)]
+    blurred = np.stack([ndimage.gaussian_filter1d(ring, width, axis=0, mode="wrap") for width in widths])
+    low = level.astype(np.intp)
+    share = (level - low)[:, None]
+    return np.asarray(blurred[low, at] * (1 - share) + blurred[low + 1, at] * share, np.float32)
+
+
 def _mirrored_rest(rest: Planes, known: Bools, background: Bools) -> Planes:
     """Returns R for the N unknown pixels, [N, 3]: mirrored at the border or, where that is a product, noise like R."""
     near = background & _band(known)
@@ -141,6 +195,15 @@ def _mirrored_rest(rest: Planes, known: Bools, background: Bools) -> Planes:
     made = ~background[rows[y], columns[x]]
     out[made] = np.random.default_rng(0).standard_normal((int(made.sum()), 1), np.float32) * size
     return out.astype(np.float32)
+
+
+def _nearest(known: Bools) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Returns for each row, and for each column, of a canvas the nearest one of the known rectangle."""
+    rows, columns = np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
+    return (
+        np.clip(np.arange(known.shape[0]), rows[0], rows[-1]),
+        np.clip(np.arange(known.shape[1]), columns[0], columns[-1]),
+    )
 
 
 def _mirrored(inside: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.int64]:

@@ -17,6 +17,7 @@ Letters: H, W height and width; I luma; m, s mean and standard deviation of I in
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,9 @@ DEVIATION = 0.4
 """A blob differs from m by so many s, and by half of CONTRAST."""
 CONTRAST = 36.0
 """Between letters and their ground, in levels of 255."""
+STRICT = 2.5
+"""On a busy ground a blob differs by so many times as much: there letters grow together with the ground's own blobs
+where less will do."""
 LOWEST, HIGHEST = 7, 36
 """Height of a blob at the size that it is looked for."""
 MAX_BLOBS = 4000
@@ -104,8 +108,14 @@ class _Blobs:
         return self.right - self.left
 
 
-def find_lines(pixels: Pixels) -> list[Line]:
-    """Returns the lines of text in pixels [H, W, 3 or 4] (uint8), surest first."""
+def find_lines(pixels: Pixels, busy: bool = False) -> list[Line]:
+    """Returns the lines of text in pixels [H, W, 3 or 4] (uint8), surest first.
+
+    Args:
+        pixels: the picture.
+        busy: also look for letters that only stand out strongly from a ground that is not plain, as marks over a photo
+            do; it takes twice as long.
+    """
     height, width = pixels.shape[:2]
     lines: list[Line] = []
     longest = min(LONGEST, 2 * max(height, width))  # Small letters have thin strokes, which enlarging sets apart.
@@ -116,9 +126,9 @@ def find_lines(pixels: Pixels) -> list[Line]:
         mean = ndimage.uniform_filter(grey, WINDOW, mode="nearest")
         square = ndimage.uniform_filter(grey * grey, WINDOW, mode="nearest")
         margin = np.maximum(DEVIATION * np.sqrt(np.maximum(square - mean * mean, 0)), CONTRAST / 2)
-        for sign in (-1, 1):
+        for sign, strict in itertools.product((-1, 1), (1.0, STRICT) if busy else (1.0,)):
             away = sign * (grey - mean)
-            labels, count = ndimage.label(away > margin, np.ones((3, 3), bool))
+            labels, count = ndimage.label(away > strict * margin, np.ones((3, 3), bool))
             blobs = _blobs(grey, labels, count, away)
             for members in _rows(blobs):
                 line = _line(blobs[members], grey, labels, factor, height, width)

@@ -42,9 +42,9 @@ FADE = 1.6
 LOCAL = 1000.0
 """What a source costs that lies as far away as the picture's diagonal: light and cloth change from place to place."""
 GUESS = 0.4
-"""Weight of a pixel that only a smooth guide tells of, against one that is known or filled, in the first search."""
+"""Weight of a pixel that only the guide tells of, against one that is known or filled, in the first search."""
 REACH, BLUR = 24.0, 2.0
-"""The filling leans towards a smooth guide by exp(-depth / REACH) of their difference, blurred by BLUR pixels."""
+"""The filling leans towards the guide by exp(-depth / REACH) of their difference, blurred by BLUR pixels."""
 DOUBT = 30.0
 """The mean square difference d of a target and its source at which the guide is believed by half."""
 JOIN = 24.0
@@ -86,8 +86,8 @@ def fill_patches(
         hole: bool [H, W]; at least one pixel has to be known.
         allowed: bool [H, W], pixels that may be copied into the hole; None: all known ones. Where no whole patch of
             them is left, the hole is filled by the guide.
-        guide: float32 [H, W, 3], 0 to 255: what a network thinks stands in the hole; patches add the texture. None: a
-            smooth filling, which is believed less.
+        guide: float32 [H, W, 3], 0 to 255: what a network thinks stands in the hole, without texture; the patches start
+            from it. None: a smooth filling.
         seed: of the search; the same seed gives the same pixels.
 
     Raises:
@@ -118,7 +118,6 @@ def _window(hole: Mask) -> tuple[slice, slice]:
 
 def _fill(image: Floats, hole: Mask, allowed: Mask, guide: Floats | None, seed: int) -> Floats:
     """Returns float32 [H, W, 3] with the hole filled."""
-    guess, reach = (GUESS, REACH) if guide is None else (1.0, np.inf)
     guide = fill_smooth(image, hole) if guide is None else guide
     levels = _levels(image, hole, allowed, guide)
     while levels and not _sources(levels[-1]).any():
@@ -129,7 +128,7 @@ def _fill(image: Floats, hole: Mask, allowed: Mask, guide: Floats | None, seed: 
     for depth in range(len(levels) - 1, -1, -1):
         match = _Match(levels[depth], np.random.Generator(np.random.PCG64(stream_seed(seed, "patches", depth))))
         if coarse is None:
-            match.start(guess)
+            match.start()
         else:
             match.inherit(coarse)
         for _ in range(ROUNDS[min(depth, len(ROUNDS) - 1)]):
@@ -142,8 +141,7 @@ def _fill(image: Floats, hole: Mask, allowed: Mask, guide: Floats | None, seed: 
     filled = levels[0].image[..., :3]
     lean = ndimage.gaussian_filter(np.where(hole[..., None], guide - filled, np.float32(0)), (BLUR, BLUR, 0))
     depth = ndimage.distance_transform_edt(hole).astype(np.float32)
-    doubt = match.doubt() if np.isfinite(reach) else 1.0
-    out: Floats = filled + (doubt * np.exp(-depth / np.float32(reach)))[..., None] * lean
+    out: Floats = filled + (match.doubt() * np.exp(-depth / np.float32(REACH)))[..., None] * lean
     return out
 
 
@@ -235,12 +233,8 @@ class _Match:
     def _pad(self) -> None:
         self.image = np.pad(self.level.image, ((R, R), (R, R), (0, 0)), mode="symmetric").reshape(-1, 4)
 
-    def start(self, guess: float) -> None:
-        """Finds the first sources, from the rim of the hole inwards.
-
-        Args:
-            guess: weight of a pixel of the guide; what is known or filled already weighs 1.
-        """
+    def start(self) -> None:
+        """Finds the first sources, from the rim of the hole inwards."""
         self.level.image[self.level.hole] = self.level.guide[self.level.hole]
         self._pad()
         most = max(64, int(EXACT / len(self.targets)))
@@ -256,7 +250,7 @@ class _Match:
             now = np.flatnonzero(~found & reached)
             for i in range(0, len(now), CHUNK):
                 at = now[i : i + CHUNK]
-                w = np.where(known[self.targets[at, None] + self.taps], np.float32(1), np.float32(guess))
+                w = np.where(known[self.targets[at, None] + self.taps], np.float32(1), np.float32(GUESS))
                 a = self.image[self.targets[at, None] + self.taps] * w[..., None]
                 cost = (w @ squares - 2 * (a.reshape(len(at), -1) @ flat)) / w.sum(1, keepdims=True)
                 cost += self._far(self.targets[at, None], some)

@@ -37,6 +37,10 @@ QUALITY = 95
 SIDE_CAR = ".labels.json"
 
 
+class NotAsMade(PackshotError):
+    """A lossy file would not hold the picture that was made: strokes of a style, say, are harder on it than a photo."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Released:
     """A picture that left.
@@ -188,7 +192,7 @@ def _proved(prepared: Prepared, back: ProductImage, quality: int) -> Mapping[str
     """Measures what a lossy file changed of an edited photo.
 
     Raises:
-        PackshotError: more than `ENCODED` allows.
+        NotAsMade: more than `ENCODED` allows.
     """
     image = prepared.made
     if prepared.kind == "PNG" or prepared.statement.created or len(image.history) < 2:
@@ -196,7 +200,7 @@ def _proved(prepared: Prepared, back: ProductImage, quality: int) -> Mapping[str
     meant = ProductImage(flatten(image.pixels)) if prepared.kind == "JPEG" else image
     receipt = compare_product(meant, back, limits=ENCODED, every=4)  # An encoder harms all rows alike.
     if not receipt.passed:
-        raise PackshotError(
+        raise NotAsMade(
             f"As {prepared.kind} at quality {quality} the picture is not what was made: {'; '.join(receipt.broken)}; "
             "nothing was released. Ask for more with --quality, or for PNG."
         )

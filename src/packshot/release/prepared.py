@@ -192,8 +192,7 @@ def _watermarked(image: ProductImage, kind: str, statement: Statement, mark: str
     lookup(WATERMARK, wanted, dict.fromkeys(("auto", "always")))
     if wanted == "auto" and kind == "PNG" and not statement.created and not _all_new(image):
         notes.append(
-            "No watermark: the product's pixels stay bit for bit those of the photo. "
-            f"{WATERMARK}=always puts one in all the same."
+            f"No watermark: the product's pixels are not changed for one. {WATERMARK}=always puts one in all the same."
         )
         return image
     try:

@@ -61,14 +61,15 @@ def find_asked(generator: TrainedGenerator, run: RunFolder, request: Request) ->
     if not request.attributes and request.text is None:
         return Asked(labels or everything)
     known = generator.conditions
+    named = run.path.name if run.is_shipped else run.path
     if request.attributes and (known is None or not known.attributes):
         raise UsageError(
-            f"{run.path} was trained without attributes; train with: packshot train CATALOG --model latent "
+            f"{named} was trained without attributes; train with: packshot train CATALOG --model latent "
             "--attributes colour"
         )
     if request.text is not None and (known is None or not known.text):
         raise UsageError(
-            f"{run.path} was trained without texts; train with: packshot train CATALOG --model latent "
+            f"{named} was trained without texts; train with: packshot train CATALOG --model latent "
             "--text-model RUN, where RUN was made by --model clip"
         )
     assert known is not None

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import islice, takewhile
 from pathlib import Path
@@ -26,7 +26,7 @@ from packshot.core.progress import Progress
 from packshot.core.workers import WorkerLost, Workers, useful_workers
 from packshot.images.decode import BadPicture
 from packshot.images.picture import ProductImage
-from packshot.release.door import release_set
+from packshot.release.door import NotAsMade, release_set
 from packshot.tasks.edit import Edit, Edited
 from packshot.tasks.journal import Journal, PhotoResult, Status
 from packshot.tasks.notice import notices_told
@@ -34,6 +34,7 @@ from packshot.tasks.photos import Photo, find_photos
 
 ENDINGS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 OWN_FORMAT = {"JPEG": "jpeg", "WEBP": "webp"}
+PNG_INSTEAD = "In the photo's own format it would not have been the picture that was made, so it is a PNG."
 
 SAMPLED = 3
 """Photos that a plan is measured on."""
@@ -48,14 +49,15 @@ class BatchOptions:
     """How the results of an edit are written.
 
     Attributes:
-        format: "png", "jpeg" or "webp"; None: the photo's own if that is JPEG or WebP, else PNG. A result with
-            transparency, or one that has to be exact, is a PNG in any case.
+        format: "png", "jpeg" or "webp"; None: the photo's own if that is JPEG or WebP and holds the result well enough,
+            else PNG. A result with transparency, or one that has to be exact, is a PNG in any case.
         quality: of JPEG and WebP, 1 to 100.
         overwrite: replace files of the same names.
         quiet: show no progress.
         workers: processes that edit, one thread each; the results do not depend on it. 1: none but this one. None: as
             many as there are cores, and memory for, where there are many photos. More than 1 need an edit that can be
             pickled: all of Packshot's can, and others of a module that can be imported.
+        images: the folder that the photos of a feed lie in; None: the feed's own.
 
     Raises:
         UsageError: an unknown format, or a number out of range.
@@ -66,6 +68,7 @@ class BatchOptions:
     overwrite: bool = False
     quiet: bool = False
     workers: int | None = 1
+    images: Path | None = None
 
     def __post_init__(self) -> None:
         if self.format is not None:
@@ -107,7 +110,7 @@ def edit_photos(photos: list[Path], edit: Edit, out: Path, options: BatchOptions
     """Edits photos and writes the results into `out`, under each photo's own stem; folders keep their form.
 
     Args:
-        photos: files, folders and catalogues.
+        photos: files, folders, catalogues and product feeds (`packshot.tasks.photos`).
         edit: what is done to each.
         out: folder for the results; made if it is not there.
         options: how they are written.
@@ -117,7 +120,7 @@ def edit_photos(photos: list[Path], edit: Edit, out: Path, options: BatchOptions
         PackshotError: no photo there, the disk is full (what was done stays done), or OUT cannot be written.
     """
     options = options or BatchOptions()
-    found = _found(photos, out)
+    found = _found(photos, out, options)
     with Progress(edit.task.capitalize(), len(found), quiet=options.quiet) as bar:
         batch = _Batch(edit, out, options, found, bar)
         with (
@@ -164,7 +167,8 @@ def plan_photos(photos: list[Path], edit: Edit, out: Path, options: BatchOptions
         UsageError: nothing named, or not there.
         PackshotError: there is no photo.
     """
-    found = _found(photos, out)
+    options = options or BatchOptions()
+    found = _found(photos, out, options)
     sampled, spent = 0, 0.0
     for photo in found[:: max(1, len(found) // SAMPLED)][:SAMPLED]:
         start = time.monotonic()
@@ -173,13 +177,14 @@ def plan_photos(photos: list[Path], edit: Edit, out: Path, options: BatchOptions
             sampled, spent = sampled + 1, spent + time.monotonic() - start
     each = spent / sampled if sampled else None
     steps = [step["task"] for step in edit.settings().get("steps", [{"task": edit.task}])]
-    workers = (options or BatchOptions()).workers_for(len(found))
+    workers = options.workers_for(len(found))
     seconds = each and each * len(found) / workers
     return Plan(edit.task, steps, len(found), sampled, workers, each, seconds, round(peak_memory() / 2**20, 1))
 
 
-def _found(photos: list[Path], out: Path) -> list[Photo]:
-    found = list({(p.name, p.stem): p for p in find_photos(photos, out)}.values())  # One named twice is done once.
+def _found(photos: list[Path], out: Path, options: BatchOptions) -> list[Photo]:
+    named = find_photos(photos, out, options.images)
+    found = list({(p.name, p.stem): p for p in named}.values())  # One named twice is done once.
     if not found:
         raise PackshotError(f"There is no photo in {', '.join(map(str, photos))}.")
     return found
@@ -302,12 +307,27 @@ class _Work:
             return _failed(question.photo.name, e)
 
     def edited(self, question: _Question) -> PhotoResult:
-        photo = question.photo
-        image = photo.read()
+        image = question.photo.read()
         done = self.edit(image)
+        ending = self.ending(done, image)
+        try:
+            return self.written(question, done, ending)
+        except NotAsMade:
+            if self.options.format is not None:
+                raise
+        # Strokes of a style, say, are harder on a JPEG than any photo. Nobody asked for one.
+        return self.written(question, replace(done, notes=(*done.notes, PNG_INSTEAD)), ".png")
+
+    def written(self, question: _Question, done: Edited, ending: str) -> PhotoResult:
+        """Writes what an edit made of a photo.
+
+        Raises:
+            PackshotError: the door does not let it out, or it cannot be written.
+        """
+        photo = question.photo
         status: Status = "refused" if done.refused else "review" if done.review else "done"
         base = _bases(self.out)[status] / Path(photo.stem)
-        pictures = [] if status == "refused" else [(done.image, base.with_name(base.name + self.ending(done, image)))]
+        pictures = [] if status == "refused" else [(done.image, base.with_name(base.name + ending))]
         beside = {n: (p, base.with_name(f"{base.name}-{n}.png")) for n, p in done.beside.items()}
         for n, (_, path) in beside.items():
             if status != "refused" and (other := question.beside.get(f"{photo.stem}-{n}")):

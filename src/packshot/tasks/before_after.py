@@ -25,16 +25,21 @@ COLUMNS = 4
 SIDE = 240
 
 
-def write_before_after(given: list[Path], result: BatchResult) -> None:
+def write_before_after(given: list[Path], result: BatchResult, images: Path | None = None) -> None:
     """Writes the sheet of `before_after` to OUT-before-after.png, or under the next name that nothing else has.
 
     It lies beside OUT, which holds what may be shown, and nothing else. Only a sheet that an earlier command wrote, as
     OUT's journal says, is replaced.
 
+    Args:
+        given: what the user named.
+        result: what was made of it.
+        images: see `BatchOptions`.
+
     Raises:
         PackshotError: the disk refuses.
     """
-    sheet, out = before_after(given, result), result.out.resolve()
+    sheet, out = before_after(given, result, images), result.out.resolve()
     if sheet is not None:
         remove_leftovers(out.parent, lambda name: name.startswith(f"{out.name}-before-after"))
         released = release(sheet, _free(out), overwrite=True)
@@ -51,17 +56,18 @@ def _free(out: Path) -> Path:
     return path
 
 
-def before_after(given: list[Path], result: BatchResult) -> ProductImage | None:
+def before_after(given: list[Path], result: BatchResult, images: Path | None = None) -> ProductImage | None:
     """Returns the first pictures that were written, each beside its photo; None where none was written.
 
     Args:
         given: what the user named.
         result: what was made of it.
+        images: see `BatchOptions`.
     """
     made = {p.photo: p.picture for p in result.photos if p.picture}
     pictures: list[ProductImage] = []
     captions: list[str] = []
-    for photo in find_photos(given, result.out):
+    for photo in find_photos(given, result.out, images):
         if len(pictures) == 2 * PAIRS:
             break
         if photo.name in made:

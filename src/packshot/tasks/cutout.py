@@ -14,7 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from packshot.core.errors import PackshotError, UsageError, lookup
-from packshot.images.matte import Floats, estimate_foreground, guided_filter, scale_plane, without_specks
+from packshot.images.matte import (
+    Floats,
+    estimate_foreground,
+    guided_filter,
+    scale_plane,
+    without_fluff,
+    without_specks,
+)
 from packshot.images.picture import Operation, ProductImage
 from packshot.images.resize import Pixels
 from packshot.models.cutout.foreign import ForeignMatter
@@ -30,6 +37,8 @@ SEE_THROUGH = 250
 LEAST_SHARE = 0.001
 LOW, HIGH = 0.06, 0.94
 """The network's alpha below LOW becomes 0, above HIGH 1, and is stretched between."""
+HALF = 128
+NOTHING_OUT = "its own transparency leaves nothing of the photo out"
 CLOSED_FORM_SIDE = 800
 """Closed-form matting solves for every pixel at once; so its picture is at most this large."""
 
@@ -110,7 +119,7 @@ class Cutout:
             PackshotError: there is no product, or the network cannot be run.
         """
         if (own := own_transparency(image)) is not None:
-            return Matte(own, None, None, None)
+            return Matte(own, None, NOTHING_OUT if (own >= HALF).all() else None, None)
         photo = np.ascontiguousarray(image.pixels[..., :3])
         guess = self.matter(photo)
         rough = np.clip((guess.alpha - LOW) / (HIGH - LOW), 0, 1).astype(np.float32)
@@ -121,14 +130,15 @@ class Cutout:
         review = None
         if guess.confidence < self.threshold:
             review = f"the cut-out is not sure (confidence {guess.confidence:.2f}, wanted {self.threshold:.2f})"
-        return Matte(np.rint(alpha * 255).astype(np.uint8), round(guess.confidence, 4), review, len(areas))
+        return Matte(alpha, round(guess.confidence, 4), review, len(areas))
 
-    def _refined(self, photo: Pixels, rough: Floats) -> Floats:
-        if self.request.refine == "none":
-            return np.clip(scale_plane(rough, *photo.shape[:2]), 0, 1)
-        if self.request.refine == "closed-form":
-            rough = closed_form(photo, rough)
-        return guided_filter(photo, rough)
+    def _refined(self, photo: Pixels, rough: Floats) -> Pixels:
+        how = self.request.refine
+        if how == "none":
+            return _levels(np.clip(scale_plane(rough, *photo.shape[:2]), 0, 1))
+        if how == "closed-form":  # Asked for the sake of single threads: those stay.
+            return _levels(guided_filter(photo, closed_form(photo, rough)))
+        return without_fluff(_levels(guided_filter(photo, rough)))
 
     def __call__(self, image: ProductImage) -> Edited:
         """Cuts the product out of one photo.
@@ -161,6 +171,10 @@ class Cutout:
         return replace(
             edited, image=cut, receipt=proof.receipt, refused=proof.refused, beside={**beside, **proof.beside}
         )
+
+
+def _levels(alpha: Floats) -> Pixels:
+    return np.rint(alpha * 255).astype(np.uint8)
 
 
 def cutout(image: ProductImage, request: CutoutRequest | None = None) -> Edited:

@@ -108,7 +108,7 @@ class _Asked(NamedTuple):
 
 def find_marks(pixels: Pixels) -> list[Region]:
     """Returns the lines of text in RGB or RGBA pixels, with their confidences."""
-    return text_of(find_lines(pixels), MARK)
+    return text_of(find_lines(pixels, busy=True), MARK)
 
 
 class Repair:

@@ -82,6 +82,8 @@ class RestyleRequest:
         parsed = [_parse(style) for style in self.styles]
         given = [share for _, share in parsed if share is not None]
         if len(parsed) == 1:
+            if given not in ([], [1.0]):
+                raise UsageError(f"{self.styles[0]} is a share of one style; for less of it, use --strength.")
             return [(parsed[0][0], 1.0)]
         if len(given) == 0:
             given = [0.5, 0.5]

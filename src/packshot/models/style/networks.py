@@ -31,6 +31,8 @@ from packshot.core.errors import PackshotError
 Array = npt.NDArray[np.float32]
 Moments = list[tuple[Array, Array]]
 """mean and var of each layer with a norm, [C] each."""
+Names = tuple[str, ...]
+"""Of the values of an ONNX graph: the pictures', and those of the one beside them."""
 
 STRIDE = 4
 """Sides have to be multiples of it, and tiles have to start at multiples of it."""
@@ -147,17 +149,24 @@ class StyledNetwork:
         self.network = network
         self.affine = network.affine(style)
 
-    def run_and_measure(self, pictures: Array, shares: Array | None = None) -> tuple[Array, Moments]:
+    def run_and_measure(
+        self, pictures: Array, shares: Array | None = None, beside: Array | None = None
+    ) -> tuple[Array, Moments]:
         """Returns the stylised pictures, and the moments of all layers over all of the pictures.
 
         Args:
             pictures: [N, 3, H, W].
             shares: what each picture counts in the moments [N], sum 1; None: all the same.
+            beside: another picture [1, 3, h, w], of a size of its own, that counts what the shares leave to 1; it is
+                not returned.
         """
         n = len(pictures)
         shares = np.full(n, 1 / n, np.float32) if shares is None else shares
-        session = _session(_graph(self.network, self.affine, None))
-        out, *flat = session.run(None, {"image": pictures, "shares": shares.reshape(n, 1, 1, 1)})
+        session = _session(_graph(self.network, self.affine, None, beside=beside is not None))
+        fed = {"image": pictures, "shares": shares.reshape(n, 1, 1, 1)}
+        if beside is not None:
+            fed |= {"beside": beside, "rest": np.reshape(1 - shares.sum(), (1, 1, 1, 1)).astype(np.float32)}
+        out, *flat = session.run(None, fed)
         return out, [(mean.reshape(-1), var.reshape(-1)) for mean, var in zip(flat[::2], flat[1::2], strict=True)]
 
     def frozen(self, moments: Moments) -> LocalNetwork:
@@ -203,8 +212,15 @@ def _constants(path: Path) -> dict[str, Array]:
     return found
 
 
-def _graph(network: Network, affine: list[tuple[Array, Array]], moments: Moments | None) -> bytes:
-    """Returns the network as an ONNX model: with outputs for the moments, or with given ones folded into it."""
+def _graph(network: Network, affine: list[tuple[Array, Array]], moments: Moments | None, beside: bool = False) -> bytes:
+    """Returns the network as an ONNX model: with outputs for the moments, or with given ones folded into it.
+
+    Args:
+        network: the network.
+        affine: gamma and beta of its layers.
+        moments: None: measured over the pictures, and over the one beside them.
+        beside: whether there is one.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     nodes: list[Any] = []
@@ -227,7 +243,10 @@ def _graph(network: Network, affine: list[tuple[Array, Array]], moments: Moments
         values[name] = np.asarray(value, dtype)
         return name
 
-    def convolve(x: str, layer: Layer) -> str:
+    def each(op: str, xs: Names, *inputs: str, **attributes: Any) -> Names:
+        return tuple(add(op, x, *inputs, **attributes) for x in xs)
+
+    def convolve(xs: Names, layer: Layer) -> Names:
         weight, bias = layer.weight, layer.bias
         norm = next(norms) if layer.normed else None
         if norm is not None and moments is not None:
@@ -235,40 +254,35 @@ def _graph(network: Network, affine: list[tuple[Array, Array]], moments: Moments
             scale = gamma / np.sqrt(var + EPS)
             weight, bias = weight * scale[:, None, None, None], (bias - mean) * scale + beta
         if layer.up == 2:
-            x = add(
-                "Resize",
-                x,
-                "",
-                "two",
-                mode="nearest",
-                coordinate_transformation_mode="asymmetric",
-                nearest_mode="floor",
-            )
+            how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+            xs = each("Resize", xs, "", "two", mode="nearest", **how)
         side = weight.shape[2] // 2
-        x = add("Pad", x, constant([0, 0, side, side] * 2, np.int64), mode="reflect")
-        x = add("Conv", x, constant(weight), constant(bias), strides=[layer.stride] * 2)
-        return x if norm is None or moments is not None else normalise(x, *norm)
+        xs = each("Pad", xs, constant([0, 0, side, side] * 2, np.int64), mode="reflect")
+        xs = each("Conv", xs, constant(weight), constant(bias), strides=[layer.stride] * 2)
+        return xs if norm is None or moments is not None else normalise(xs, *norm)
 
-    def average(x: str) -> str:
-        return add("ReduceSum", add("Mul", add("ReduceMean", x, axes=[2, 3]), "shares"), "first", keepdims=1)
+    def average(xs: Names) -> str:
+        total = add("ReduceSum", add("Mul", add("ReduceMean", xs[0], axes=[2, 3]), "shares"), "first", keepdims=1)
+        return add("Add", total, add("Mul", add("ReduceMean", xs[1], axes=[2, 3]), "rest")) if beside else total
 
-    def normalise(x: str, gamma: Array, beta: Array) -> str:
-        mean = average(x)
-        centred = add("Sub", x, mean)
-        var = average(add("Mul", centred, centred))
+    def normalise(xs: Names, gamma: Array, beta: Array) -> Names:
+        mean = average(xs)
+        centred = each("Sub", xs, mean)
+        var = average(tuple(add("Mul", c, c) for c in centred))
         measured.extend((mean, var))
         scale = add("Div", constant(gamma[:, None, None]), add("Sqrt", add("Add", var, "eps")))
-        return add("Add", add("Mul", centred, scale), constant(beta[:, None, None]))
+        return each("Add", each("Mul", centred, scale), constant(beta[:, None, None]))
 
     first, pairs, last = network.layers[:3], network.layers[3:-3], network.layers[-3:]
-    x = "image"
+    xs: Names = ("image", "beside") if beside else ("image",)
     for layer in first:
-        x = add("Relu", convolve(x, layer))
+        xs = each("Relu", convolve(xs, layer))
     for one, other in zip(pairs[::2], pairs[1::2], strict=True):
-        x = add("Add", x, convolve(add("Relu", convolve(x, one)), other))
+        more = convolve(each("Relu", convolve(xs, one)), other)
+        xs = tuple(add("Add", x, y) for x, y in zip(xs, more, strict=True))
     for layer in last[:2]:
-        x = add("Relu", convolve(x, layer))
-    out = add("Sigmoid", convolve(x, last[2]))
+        xs = each("Relu", convolve(xs, layer))
+    out = add("Sigmoid", convolve(xs, last[2])[0])
 
     def value(name: str, shape: list[Any]) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
@@ -278,6 +292,8 @@ def _graph(network: Network, affine: list[tuple[Array, Array]], moments: Moments
     inputs = [value("image", ["n", 3, "h", "w"])]
     if moments is None:
         inputs.append(value("shares", ["n", 1, 1, 1]))
+    if beside:
+        inputs += [value("beside", [1, 3, "h2", "w2"]), value("rest", [1, 1, 1, 1])]
     graph = helper.make_graph(nodes, network.name, inputs, outputs, constants)
     model: bytes = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9

@@ -46,6 +46,8 @@ LARGEST_STEP = 4.0
 """From one size to the next."""
 REFERENCE_SHARE = 0.35
 """What the still reference counts in the moments."""
+REFERENCE_SIDE = 256
+"""Its own `side` at most: noise of a natural spectrum has much the same moments at any size."""
 DETAIL = 0.3
 """How much of the photo shines through where a size is stylised after the first one."""
 TILE, HALO, BLEND = 1088, 48, 16
@@ -123,9 +125,10 @@ def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
 def _whole(network: StyledNetwork, photo: Pixels) -> Pixels:
     height, width = photo.shape[:2]
     padded = _padded(photo)
-    pictures = np.stack([_planes(padded), _planes(still_reference(*padded.shape[:2]))])
-    shares = np.array([1 - REFERENCE_SHARE, REFERENCE_SHARE], np.float32)
-    out, _ = network.run_and_measure(pictures, shares)
+    scale = min(1.0, REFERENCE_SIDE / float(np.sqrt(padded.shape[0] * padded.shape[1])))
+    h, w = (max(SMALLEST, round(n * scale / STRIDE) * STRIDE) for n in padded.shape[:2])
+    shares = np.array([1 - REFERENCE_SHARE], np.float32)
+    out, _ = network.run_and_measure(_planes(padded)[None], shares, _planes(still_reference(h, w))[None])
     return _pixels(out[0])[:height, :width]
 
 
