@@ -1,6 +1,6 @@
 """Trains the inpainter of `packshot repair` from the shared photos; the same command goes on where it was.
 
-    python tools/train_inpaint.py recipes/repair/inpaint.toml DATA OUT [--set steps=20000] [--device cuda]
+    python tools/train_inpaint.py recipes/repair/inpaint.toml DATA OUT [--set steps=3000] [--device cuda]
 
 Then OUT/inpaint.safetensors is what the package ships, in src/packshot/models/inpaint/weights. DATA is as for
 tools/train_restore.py, and the same photos are never read.
