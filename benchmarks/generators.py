@@ -23,7 +23,10 @@ SEED = 0
 
 
 class Yardstick:
-    """`fd_efflite0_5k` and agreement against a catalogue's test photos at one size; all of it cached there."""
+    """`fd_efflite0_5k` and agreement against a catalogue's test photos at one size; all of it cached there.
+
+    With too few test photos for a Frechet distance it is `kid_efflite0`. The row says which, by "yardstick".
+    """
 
     def __init__(self, catalog: Path, size: int) -> None:
         from packshot.catalog import open_catalog
@@ -42,13 +45,16 @@ class Yardstick:
         """Returns the figures of uint8 samples [n, S, S, C] in equal shares of the categories."""
         from benchmarks.peers.train import SAMPLE_SEED
         from packshot.evaluation.agreement import compute_agreement
-        from packshot.evaluation.distribution import compute_fd
+        from packshot.evaluation.distribution import compute_fd, compute_kid
         from packshot.evaluation.evaluate import fit_samples
         from packshot.evaluation.features import compute_features
         from packshot.sampling.generator import equal_shares
 
         samples = fit_samples(samples, self.test)
-        fd = compute_fd(compute_features(self.net, samples), self.real, self.net, seed=SAMPLE_SEED)
+        features = compute_features(self.net, samples)
+        fd = compute_fd(features, self.real, self.net, seed=SAMPLE_SEED)
+        if fd.value is None:
+            fd = compute_kid(features, self.real, self.net, seed=SAMPLE_SEED)
         row = {"yardstick": fd.name, "fd": fd.value, "fd_interval": [fd.low, fd.high], "agreement": None}
         if conditional:
             labels = equal_shares(len(samples), len(self.categories))
@@ -182,7 +188,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--size", type=int, help="pixels [32 for photos up to 32 px, else 64]")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these competitors [all models and peers]")
     parser.add_argument("--packages", type=Path, help="folder with the peers' packages [the environment]")
-    parser.add_argument("--samples", type=int, default=5000, help="fewer than 2,048, for trials, give no distance")
+    parser.add_argument("--samples", type=int, default=5000, help="fewer than 2,048, for trials, give another distance")
     parser.add_argument("--out", type=Path, required=True, help="raw log, grids, work in progress")
     parser.add_argument("--table", action="store_true", help="only make the tables and the plot from the raw log")
     parser.add_argument("--plot", type=Path, default=PLOT, help="folder of the plots")

@@ -44,6 +44,11 @@ def reach(rows: list[Row], name: str, distance: float) -> float | None:
     return min(good, default=None)
 
 
+def number(distance: float) -> str:
+    """Returns a distance as text: a Frechet distance without decimals, a KID with one."""
+    return f"{distance:,.0f}" if distance >= 100 else f"{distance:.1f}"
+
+
 def make_table(rows: list[Row]) -> str:
     """Returns a Markdown table of one group: best distance after the largest budget first, failures last."""
     lines = [
@@ -60,10 +65,10 @@ def make_table(rows: list[Row]) -> str:
             lines.append(f"| {name} | {row['budget']:.0f} | - | failed | - | - | {row['error']} |")
             continue
         low, high = row.get("fd_interval") or (None, None)
-        spread = "" if low is None else f" [{low:,.0f}, {high:,.0f}]"
+        spread = "" if low is None else f" [{number(low)}, {number(high)}]"
         agreement = "-" if row["agreement"] is None else f"{row['agreement']:.3f}"
         lines.append(
-            f"| {name} | {row['cpu_seconds']:.0f} | {row['images']:,} | {row['fd']:,.0f}{spread} | {agreement} "
+            f"| {name} | {row['cpu_seconds']:.0f} | {row['images']:,} | {number(row['fd'])}{spread} | {agreement} "
             f"| {row['peak_mib']:.0f} | {row['what']} |"
         )
     return "\n".join(lines)
@@ -75,13 +80,13 @@ def make_ratios(rows: list[Row]) -> list[str]:
     if peer is None:
         return ["No peer was measured, so there is nothing to compare with."]
     end, goal = peer["cpu_seconds"], peer["fd"]
-    lines = [f"The best peer's last score: {peer['name']}, {goal:,.0f} after {end:.0f} CPU-seconds."]
+    lines = [f"The best peer's last score: {peer['name']}, {number(goal)} after {end:.0f} CPU-seconds."]
     own = {row["name"] for row in rows if not row["peer"] and row.get("fd") is not None}
     for name in sorted(own, key=lambda n: (reach(rows, n, goal) or float("inf"), n)):
         seconds = reach(rows, name, goal)
         if seconds is None:
             best = min(r["fd"] for r in rows if r["name"] == name and r.get("fd") is not None)
-            lines.append(f"Packshot's {name} does not reach it ({best:,.0f} at its best).")
+            lines.append(f"Packshot's {name} does not reach it ({number(best)} at its best).")
         else:
             lines.append(
                 f"Packshot's {name} reaches the best peer's last score after {seconds:.0f} CPU-seconds "
@@ -104,7 +109,7 @@ def make_plot(rows: list[Row], title: str, path: Path) -> None:
         own = sorted((r["cpu_seconds"], r["fd"], r["peer"]) for r in measured if r["name"] == name)
         style = {"linestyle": "--" if own[0][2] else "-", "marker": markers[i % len(markers)], "color": f"C{i % 10}"}
         axes.plot([c for c, _, _ in own], [d for _, d, _ in own], label=name, **style)
-    axes.set(xscale="log", yscale="log", xlabel="CPU-seconds of training", ylabel="Frechet distance", title=title)
+    axes.set(xscale="log", yscale="log", xlabel="CPU-seconds of training", ylabel=measured[0]["yardstick"], title=title)
     axes.grid(which="both", alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import math
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -34,6 +36,8 @@ Pixels = npt.NDArray[np.uint8]
 
 GREY8 = "GREY8"
 """Stored form of a photo that came as grey pixels: height * width bytes, row by row, without a header."""
+
+ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z]\w*);")
 
 KEPT_AS_THEY_ARE = {"JPEG", "PNG", "WEBP"}
 
@@ -369,8 +373,8 @@ def _row(
         "photo_id": hashlib.sha256(identity.encode()).hexdigest()[:16],
         "key": key,
         "product_id": product,
-        "title": _text(record.title),
-        "category": _text(record.category),
+        "title": _words(record.title),
+        "category": _words(record.category),
         "price": record.price,
         "currency": _text(record.currency),
         "licence": licence,
@@ -386,3 +390,9 @@ def _row(
 
 def _text(text: str | None) -> str | None:
     return None if text is None else as_utf8(text)
+
+
+def _words(text: str | None) -> str | None:
+    """Returns text that people read: shop systems export "Tops &amp; Tees" as HTML."""
+    # Only whole entities: without its semicolon, "hook&notch" would be taken for one.
+    return None if text is None else ENTITY.sub(lambda found: html.unescape(found[0]), as_utf8(text))

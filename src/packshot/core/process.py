@@ -41,8 +41,9 @@ def keep_freed_memory() -> None:
 def give_back_memory() -> None:
     """Gives freed memory back to the system (glibc), where a process kept it; for once in a while.
 
-    Kept blocks fit the pictures that were, not those that come: a worker of `shoot` held 607 MiB after 110 photos of many
-    sizes, growing with each one that was larger than all before; with this at every eighth 350 to 530 over the first 80.
+    Kept blocks fit the pictures that were, not those that come: a worker of `shoot` held 607 MiB after 110 photos of
+    many sizes, growing with each one that was larger than all before; with this at every eighth 350 to 530 over the
+    first 80.
     """
     if sys.platform.startswith("linux"):
         with suppress(OSError, AttributeError):
