@@ -38,14 +38,14 @@ class Workplace:
         command = [sys.executable, "-m", "tests.jobs_help", str(self.home), str(self.log), str(seconds), *self.more]
         return self._popen(command)
 
-    def start_real(self) -> subprocess.Popen[bytes]:
+    def start_real(self, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Starts `packshot work`."""
         settings = [f"home={self.home}", "workers=2", "shard=8", *self.more]
         command = [sys.executable, "-m", "packshot", "work"]
-        return self._popen([*command, *(word for s in settings for word in ("--set", s))])
+        return self._popen([*command, *(word for s in settings for word in ("--set", s))], stdout)
 
-    def _popen(self, command: list[str]) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
+    def _popen(self, command: list[str], stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=stdout, start_new_session=True)
         self.processes.append(process)
         return process
 
@@ -206,6 +206,19 @@ def test_sigterm_hands_back_and_the_next_worker_goes_on(workplace: Workplace, st
     assert "packshot work" in Studio(workplace.settings).ready()["worker"]
     workplace.start(0.02)
     check_whole(studio, wait_for(studio, job.id, ended, 60), 40)
+
+
+@pytest.mark.slow
+def test_a_worker_whose_server_was_killed_ends_with_its_jobs_handed_back(workplace: Workplace, studio: Studio) -> None:
+    job = studio.submit(request_of(add(studio, 400)))
+    reading, writing = os.pipe()
+    worker = workplace.start_real(writing)
+    os.close(writing)
+    wait_for(studio, job.id, lambda j: j.finished >= 1, 60)
+    os.close(reading)  # As the server's end of it is when the server is gone.
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(60) == 0
+    assert studio.job("shop", job.id).state == "running"
 
 
 @pytest.mark.slow

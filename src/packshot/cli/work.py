@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -28,6 +29,7 @@ def work(file: Path | None, settings: tuple[str, ...], as_json: bool) -> None:
     worker = Worker(read_settings(file, settings))
     click.echo(f"Working at the jobs of {worker.settings.place}, {worker.engine.width} pictures at once.", err=True)
     worker.run()
-    emit({"worker": worker.id, "state": "stopped"}, as_json, lambda: ["Stopped; the jobs wait for the next worker."])
-    sys.stdout.flush()
+    with suppress(OSError):  # The server that started us may have been killed: nobody reads what we say.
+        emit({"worker": worker.id, "state": "stopped"}, as_json, lambda: ["Stopped; the jobs wait for the next worker."])
+        sys.stdout.flush()
     os._exit(0)  # Threads still hold the jobs that were handed back; nothing of them may be recorded.
