@@ -17,6 +17,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import date
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,13 @@ import httpx
 from benchmarks.studio_parts.servers import cpu_seconds, descendants, resident, studio, write_photos
 from packshot.core.runs import append_jsonl
 
-STEPS = [{"task": "enhance", "white_balance": 1.0}]
+STEPS: list[dict[str, Any]] = [{"task": "enhance", "white_balance": 1.0}]
 """A light task, so that what jobs and API cost is seen at its worst."""
+TASKS: dict[str, list[dict[str, Any]]] = {
+    "tone": STEPS,
+    "cutout": [{"task": "cutout"}],
+    "shoot": [{"task": "shoot", "channel": "google-merchant", "size": 1000}],
+}
 LIGHT = ("/", "/jobs", "/health", "/v1/jobs", "/v1/tasks", "/v1/pictures", "/verify", "/v1/pictures/{}?thumb=160")
 """What the clients ask for: light routes, and small pictures that are in the cache after the first time."""
 
@@ -39,9 +45,16 @@ def overhead(out: Path, args: argparse.Namespace) -> dict[str, Any]:
     """
     from packshot.tasks.batch import BatchOptions, edit_photos
     from packshot.tasks.cutout import Cutout, CutoutRequest
+    from packshot.tasks.edit import Edit
     from packshot.tasks.enhance import Enhance, EnhanceRequest
+    from packshot.tasks.shoot import ShootRequest, build_shoot
 
-    steps = STEPS if args.task == "tone" else [{"task": "cutout"}]
+    steps = TASKS[args.task]
+    edits: dict[str, Callable[[], Edit]] = {
+        "tone": lambda: Enhance(EnhanceRequest(white_balance=1.0)),
+        "cutout": lambda: Cutout(CutoutRequest()),
+        "shoot": lambda: build_shoot(ShootRequest(channel="google-merchant", on=date.today(), size=1000)),
+    }
     photos = write_photos(out / "photos", args.pictures, args.side)
     times: dict[str, list[float]] = {"loop": [], "job": [], "loop_cpu": [], "job_cpu": []}
     here = os.getpid()
@@ -51,7 +64,7 @@ def overhead(out: Path, args: argparse.Namespace) -> dict[str, Any]:
         began, cpu = time.perf_counter(), cpu_seconds(here)
         made = edit_photos(
             photos,
-            Enhance(EnhanceRequest(white_balance=1.0)) if args.task == "tone" else Cutout(CutoutRequest()),
+            edits[args.task](),
             place / "loop",
             BatchOptions(quiet=True, workers=args.workers),
         )
@@ -244,9 +257,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="raw log and work in progress")
     parser.add_argument("--only", nargs="+", choices=sorted(PARTS), default=list(PARTS))
-    parser.add_argument(
-        "--task", choices=("tone", "cutout"), default="tone", help="of the overhead: a light or a usual one"
-    )
+    parser.add_argument("--task", choices=sorted(TASKS), default="tone", help="of the overhead")
     parser.add_argument("--pictures", type=int, default=500, help="of the overhead")
     parser.add_argument("--side", type=int, default=600, help="of those, pixels")
     parser.add_argument("--turns", type=int, default=3)

@@ -30,6 +30,8 @@ def work(file: Path | None, settings: tuple[str, ...], as_json: bool) -> None:
     click.echo(f"Working at the jobs of {worker.settings.place}, {worker.engine.width} pictures at once.", err=True)
     worker.run()
     with suppress(OSError):  # The server that started us may have been killed: nobody reads what we say.
-        emit({"worker": worker.id, "state": "stopped"}, as_json, lambda: ["Stopped; the jobs wait for the next worker."])
+        emit(
+            {"worker": worker.id, "state": "stopped"}, as_json, lambda: ["Stopped; the jobs wait for the next worker."]
+        )
         sys.stdout.flush()
     os._exit(0)  # Threads still hold the jobs that were handed back; nothing of them may be recorded.
