@@ -18,20 +18,14 @@ from ship_restore import held_out
 
 from packshot.core.files import write_json
 from packshot.core.random import stream_seed
+from packshot.images.compare import psnr
 from packshot.images.patches import fill_patches
-from packshot.images.resize import Pixels
 from packshot.models.inpaint.apply import WEIGHTS, Inpainter
 from packshot.models.weights import load_tensors, save_tensors
 from packshot.training.inpaint import HOLES, draw_hole
 
 SIDE = 512
 SHARES = (0.05, 0.12, 0.25)
-
-
-def inner_psnr(x: Pixels, truth: Pixels, hole: np.ndarray) -> float:
-    """Returns PSNR in dB of the pixels of a hole."""
-    error = np.mean((x[hole].astype(np.float64) - truth[hole]) ** 2)
-    return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 
 def measure(net: Inpainter, paths: list[Path], sheet: Path | None) -> list[dict[str, object]]:
@@ -48,7 +42,7 @@ def measure(net: Inpainter, paths: list[Path], sheet: Path | None) -> list[dict[
         made = {"network": fill_patches(given, hole, guide=guess), "patches": fill_patches(given, hole)}
         made["guess"] = np.rint(guess).astype(np.uint8)
         rows.append({"photo": path.stem, "share": share, "kind": kind})
-        rows[-1] |= {name: round(inner_psnr(x, truth, hole), 3) for name, x in made.items()}
+        rows[-1] |= {name: round(psnr(x, truth, hole), 3) for name, x in made.items()}
         if i < 12:
             shown.append(np.concatenate([given, made["guess"], made["network"], made["patches"], truth], axis=1))
     if sheet is not None:

@@ -1,5 +1,7 @@
 """A small catalogue and a small trained run, made once through the command line."""
 
+from __future__ import annotations
+
 import contextlib
 import gzip
 import io
@@ -8,12 +10,18 @@ import os
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from packshot.cli.main import main
+
+if TYPE_CHECKING:
+    from packshot.jobs.studio import Studio
+    from tests.jobs_workplace import Workplace
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 NAMES = ["Bag", "Ankle boot", "Trouser"]
@@ -98,3 +106,23 @@ def run(catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run") / "vae"
     run_json("train", catalog, "--out", out, "--model", "vae", "--budget", "16kimg", "--seed", "5", *TINY)
     return out
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Iterator[Workplace]:
+    """A studio whose workers the test starts; all of them are killed in the end."""
+    from tests.jobs_workplace import Workplace
+
+    made = Workplace(tmp_path / "studio")
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def studio(workplace: Workplace) -> Iterator[Studio]:
+    """The studio of `workplace`, from outside."""
+    from packshot.jobs.studio import Studio
+
+    made = Studio(workplace.settings)
+    yield made
+    made.close()

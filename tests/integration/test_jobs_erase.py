@@ -7,14 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from packshot.jobs.studio import Studio
-from tests.integration.test_jobs_kill import ROOT, Workplace
 from tests.jobs_help import add, ended, png, request_of, wait_for
+from tests.jobs_workplace import ROOT, Workplace
 from tests.unit.test_erase_studio import left_of
 
 KILLED = """
@@ -28,20 +27,6 @@ setattr(holdings, sys.argv[1], die)
 from packshot.cli.main import main
 main(sys.argv[2:])
 """
-
-
-@pytest.fixture
-def workplace(tmp_path: Path) -> Iterator[Workplace]:
-    made = Workplace(tmp_path / "studio")
-    yield made
-    made.end()
-
-
-@pytest.fixture
-def studio(workplace: Workplace) -> Iterator[Studio]:
-    made = Studio(workplace.settings)
-    yield made
-    made.close()
 
 
 def test_a_photo_that_is_in_hand_and_one_that_waits_go_and_the_job_goes_on(

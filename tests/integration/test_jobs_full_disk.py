@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.integration.test_jobs_kill import ROOT
+from tests.jobs_workplace import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 MIB = 2**20

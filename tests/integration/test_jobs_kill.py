@@ -9,68 +9,17 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from packshot.core.workers import START
 from packshot.jobs.records import Job, JobRequest
-from packshot.jobs.settings import StudioSettings
 from packshot.jobs.store import PictureStore
 from packshot.jobs.studio import Studio
 from tests.jobs_help import add, ended, png, request_of, wait_for
-
-ROOT = Path(__file__).parents[2]
-
-
-class Workplace:
-    """A studio and the worker processes of a test, all of which are killed in the end."""
-
-    def __init__(self, home: Path, *more: str) -> None:
-        self.settings = StudioSettings(home=home)
-        self.home, self.log, self.more = home, home.parent / "done.log", more
-        self.processes: list[subprocess.Popen[bytes]] = []
-
-    def start(self, seconds: float = 0.0) -> subprocess.Popen[bytes]:
-        """Starts a worker with hands that need no network."""
-        command = [sys.executable, "-m", "tests.jobs_help", str(self.home), str(self.log), str(seconds), *self.more]
-        return self._popen(command)
-
-    def start_real(self, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-        """Starts `packshot work`."""
-        settings = [f"home={self.home}", "workers=2", "shard=8", *self.more]
-        command = [sys.executable, "-m", "packshot", "work"]
-        return self._popen([*command, *(word for s in settings for word in ("--set", s))], stdout)
-
-    def _popen(self, command: list[str], stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=stdout, start_new_session=True)
-        self.processes.append(process)
-        return process
-
-    def done(self) -> Counter[int]:
-        """Returns how often each picture was finished by hands."""
-        return Counter(int(line.split()[1]) for line in self.log.read_text().splitlines())
-
-    def end(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
-
-
-@pytest.fixture
-def workplace(tmp_path: Path) -> Iterator[Workplace]:
-    made = Workplace(tmp_path / "studio")
-    yield made
-    made.end()
-
-
-@pytest.fixture
-def studio(workplace: Workplace) -> Iterator[Studio]:
-    made = Studio(workplace.settings)
-    yield made
-    made.close()
+from tests.jobs_workplace import Workplace
 
 
 def hands_of(worker: subprocess.Popen[bytes]) -> list[int]:

@@ -25,8 +25,9 @@ from packshot.jobs.studio import Studio
 from packshot.tasks.erase import carry_out
 from packshot.tasks.erase_finder import make_plan
 from packshot.tasks.erase_plan import EraseRequest
-from tests.integration.test_jobs_kill import ROOT, check_whole
+from tests.integration.test_jobs_kill import check_whole
 from tests.jobs_help import add, ended, png, request_of, wait_for
+from tests.jobs_workplace import ROOT
 from tests.unit import test_jobs_book
 
 pytestmark = pytest.mark.slow

@@ -337,9 +337,9 @@ def test_a_database_that_is_read_all_the_time_is_told(studio: Studio, monkeypatc
 
 
 def forget_edits() -> None:
-    for _, folder, _ in desk_work._edits.values():
-        folder.cleanup()
-    desk_work._edits.clear()
+    for edits in (desk_work._edits, hands._edits):
+        for key in list(edits._kept):
+            edits._drop(key)
 
 
 def test_edits_that_are_kept_ready_go_with_a_picture_of_theirs(
@@ -352,12 +352,12 @@ def test_edits_that_are_kept_ready_go_with_a_picture_of_theirs(
     mask = put(studio, 5, "mask.png")
     steps = ({"task": "repair", "mask": f"picture:{mask.sha256}"},)
     data = studio.read_picture("shop", mask.sha256)
-    kept = desk_work._ready(steps, Output(), {mask.sha256: data})
-    assert desk_work._ready(steps, Output(), {mask.sha256: data}) is kept
+    kept = desk_work._ready(steps, Output(), {mask.sha256: data}, {mask.sha256: mask.sha256})
+    assert desk_work._ready(steps, Output(), {mask.sha256: data}, {mask.sha256: mask.sha256}) is kept
     (copy,) = tmp_path.glob(f"packshot-desk-*/{mask.sha256}")
     copy.unlink()
-    other = desk_work._ready(({"task": "enhance"},), Output(), {})
-    assert [edit for edit, *_ in desk_work._edits.values()] == [other]
+    other = desk_work._ready(({"task": "enhance"},), Output(), {}, {})
+    assert [kept.edit for kept in desk_work._edits._kept.values()] == [other]
     assert not copy.parent.exists()
     order = Order(
         job="j", tenant="shop", steps=steps, output=Output(), on=date.today(), pictures=(mask.sha256,), folder=tmp_path
@@ -367,7 +367,6 @@ def test_edits_that_are_kept_ready_go_with_a_picture_of_theirs(
     (tmp_path / "steps" / mask.sha256).unlink()
     assert hands._ready(order, studio.store) is not kept
     forget_edits()
-    hands._edits.clear()
 
 
 def test_what_one_picture_is_made_of_is_told() -> None:

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from packshot.core.errors import PackshotError
+from packshot.core.errors import DiskFull, PackshotError
 from packshot.images import xmp
 from packshot.images.decode import BadPicture, decode
 from packshot.images.encode import encode
 from packshot.images.picture import Operation, ProductImage
+from packshot.release import register
 from packshot.release.credentials import credentials_folder, init_credentials
 from packshot.release.door import SIDE_CAR, release, release_set
 from packshot.release.manifest import read_manifest
-from packshot.release.register import find_by_checksum, find_by_mark, read_audit, verify_audit
+from packshot.release.register import add_event, find_by_checksum, find_by_mark, read_audit, verify_audit
 
 CAPTURE = Operation("decode", "capture", {"name": "shirt.jpg", "format": "JPEG"})
 SAMPLE = Operation("sample", "generated", {"model": "dcgan"})
@@ -216,6 +217,14 @@ def test_a_register_that_cannot_be_written_stops_the_release(home: Path, tmp_pat
     with pytest.raises(PackshotError, match=r"register .* cannot be used"):
         release(picture(SAMPLE), tmp_path / "a.png")
     assert not (tmp_path / "a.png").exists()
+
+
+def test_a_register_without_room_is_a_full_disk(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_event({"event": "erasure"})
+    monkeypatch.setattr(register, "SCHEMA", register.SCHEMA + ";PRAGMA max_page_count = 1")  # No page more than it has.
+    with pytest.raises(DiskFull, match=r"register .* cannot be used"):
+        add_event({"event": "erasure", "reason": "x" * 100_000})
+    assert len(list(read_audit())) == 1
 
 
 def test_a_home_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

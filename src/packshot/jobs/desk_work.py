@@ -11,7 +11,6 @@ import io
 import json
 import tempfile
 import typing
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -20,6 +19,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any
 
 from packshot.core.errors import PackshotError
+from packshot.jobs.ready import Ready, ReadyEdits
 from packshot.jobs.records import Output
 
 if TYPE_CHECKING:
@@ -167,8 +167,8 @@ def edit_one(
     """
     from packshot.tasks.batch import BatchOptions, edit_photos
 
-    edit = _ready(steps, output, pictures)
-    made_from = tuple(hashlib.sha256(one).hexdigest() for one in (data, *pictures.values()))
+    held = {name: hashlib.sha256(one).hexdigest() for name, one in pictures.items()}
+    edit, made_from = _ready(steps, output, pictures, held), (hashlib.sha256(data).hexdigest(), *held.values())
     with tempfile.TemporaryDirectory(prefix="packshot-desk-") as folder:
         photo, out = Path(folder) / "in" / name, Path(folder) / "out"
         photo.parent.mkdir()
@@ -184,38 +184,30 @@ def edit_one(
         return OneResult(data=file, mime=mime, name=path.name, result=result, beside=beside, made_from=made_from)
 
 
-_edits: OrderedDict[str, tuple[Edit, tempfile.TemporaryDirectory[str], int]] = OrderedDict()
-"""Edits that are ready, the folder with the pictures that each goes on to read, and how many these are."""
+_edits = ReadyEdits(KEPT_EDITS)
 
 
-def _ready(steps: Sequence[Mapping[str, Any]], output: Output, pictures: Mapping[str, bytes]) -> Edit:
-    """Returns the edit of some steps, one that was made before if it is still kept."""
+def _ready(
+    steps: Sequence[Mapping[str, Any]], output: Output, pictures: Mapping[str, bytes], held: Mapping[str, str]
+) -> Edit:
+    """Returns the edit of some steps, one that was made before if it is still kept; `held`: what each picture holds."""
     from packshot.jobs.steps import build_steps
+
+    def make() -> Ready:
+        folder = tempfile.TemporaryDirectory(prefix="packshot-desk-")
+        try:
+            files = {sha256: Path(folder.name) / sha256 for sha256 in pictures}
+            for sha256, data in pictures.items():
+                files[sha256].write_bytes(data)
+            return Ready(build_steps(steps, output, files), files, folder.cleanup)
+        except BaseException:
+            folder.cleanup()
+            raise
 
     today = date.today().isoformat()  # Channels and laws have rules that begin on a day.
     # By what the files hold, whatever they are called: nobody may get another's mask.
-    held = {name: hashlib.sha256(data).hexdigest() for name, data in pictures.items()}
-    for other, (_, folder, count) in list(_edits.items()):
-        if len(list(Path(folder.name).glob("*"))) < count:  # A picture of its was erased.
-            del _edits[other]
-            folder.cleanup()
-    key = json.dumps([today, list(map(dict, steps)), dataclasses.asdict(output), held], sort_keys=True, default=str)
-    if key in _edits:
-        _edits.move_to_end(key)
-        return _edits[key][0]
-    folder = tempfile.TemporaryDirectory(prefix="packshot-desk-")
-    try:
-        files = {sha256: Path(folder.name) / sha256 for sha256 in pictures}
-        for sha256, data in pictures.items():
-            files[sha256].write_bytes(data)
-        edit = build_steps(steps, output, files)
-    except BaseException:
-        folder.cleanup()
-        raise
-    _edits[key] = (edit, folder, len(files))
-    while len(_edits) > KEPT_EDITS:
-        _edits.popitem(last=False)[1][1].cleanup()
-    return edit
+    about = [today, list(map(dict, steps)), dataclasses.asdict(output), dict(held)]
+    return _edits.get(json.dumps(about, sort_keys=True, default=str), make)
 
 
 def check_steps(steps: Sequence[Mapping[str, Any]], output: Output) -> None:

@@ -234,3 +234,18 @@ def _catalog(path: Path) -> CatalogFolder:
     except (PackshotError, KeyError, TypeError, ValueError) as e:
         problem = str(e) if isinstance(e, PackshotError) else "Its description is damaged; ingest the photos again."
         return CatalogFolder(name=path.name, path=path, problem=problem)
+
+
+def work_folder(settings: StudioSettings, job: str, run: int) -> Path:
+    """Returns where a run of a job works; a later run of it has another, and may begin before this one ended."""
+    return (settings.place / "work" / f"{job}-{run}").absolute()
+
+
+def work_folders(settings: StudioSettings) -> dict[tuple[str, int], Path]:
+    """Returns the folders of runs that are there, by job and run."""
+    return {
+        (job, int(run)): path
+        for path in (settings.place / "work").glob("*-*")
+        for job, _, run in [path.name.rpartition("-")]
+        if run.isdigit() and path.is_dir()
+    }

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from packshot.core.errors import DiskFull, PackshotError
 from packshot.core.files import read_json
+from packshot.jobs.ready import Ready, ReadyEdits
 from packshot.jobs.records import Output, Picture
 from packshot.jobs.settings import StudioSettings
 from packshot.jobs.store import PictureGone, PictureStore, StoreLost
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 ENDING = re.compile(r"\.[A-Za-z0-9]{1,5}")
 MIMES = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
-FULL = "disk is full"
 WAITS = (1.0, 5.0, 25.0)
 """Seconds after which a store that did not answer is asked again."""
 KEPT_EDITS = 2
@@ -164,8 +163,6 @@ def do_picture(order: Order, asked: Asked, edit: Edit, store: PictureStore) -> M
         format=order.output.format, quality=order.output.quality, overwrite=True, quiet=True, workers=1
     )
     result = edit_photos([photo], edit, out, options).photos[0].without(photo.parent, out, folder)
-    if result.status == "failed" and FULL in (result.reason or "").replace(asked.name, ""):
-        raise DiskFull(result.reason)  # Of the register, whose database says it in its own words.
     made = None if result.picture is None else _keep(order.tenant, out / result.picture, store)
     return Made(
         status=result.status,
@@ -202,8 +199,7 @@ def _labels(out: Path, picture: str | None) -> dict[str, Any]:
     return {} if path is None or not path.is_file() else {"labels": read_json(path)}
 
 
-_edits: OrderedDict[str, tuple[Edit, tuple[Path, ...]]] = OrderedDict()
-"""Edits that are ready, and the files of the pictures that their steps name."""
+_edits = ReadyEdits(KEPT_EDITS)
 _stores: dict[str, PictureStore] = {}
 
 
@@ -215,25 +211,16 @@ def _store(settings: StudioSettings) -> PictureStore:
 
 
 def _ready(order: Order, store: PictureStore) -> Edit:
-    """Returns the edit of an order, its networks loaded; the pictures that it names are fetched.
-
-    An edit whose pictures were removed, with their job or because they were erased, is not kept.
-    """
+    """Returns the edit of an order, its networks loaded; the pictures that it names are fetched."""
     from packshot.jobs.steps import build_steps
 
-    for other, (_, paths) in list(_edits.items()):
-        if not all(path.is_file() for path in paths):
-            del _edits[other]
-    key = order.key
-    if key not in _edits:
+    def make() -> Ready:
         files = {sha256: order.folder / "steps" / sha256 for sha256 in order.pictures}
         for sha256, path in files.items():
             try:
                 store.fetch(sha256, path)
             except PictureGone as e:
                 raise JobStopped(f"A step names a picture that is gone: {e}") from e
-        while len(_edits) >= KEPT_EDITS:
-            _edits.popitem(last=False)
-        _edits[key] = build_steps(order.steps, order.output, files, order.on), tuple(files.values())
-    _edits.move_to_end(key)
-    return _edits[key][0]
+        return Ready(build_steps(order.steps, order.output, files, order.on), files)
+
+    return _edits.get(order.key, make)

@@ -8,7 +8,6 @@ and `desk/`, photos put aside for a catalogue, decisions made on Create. One roa
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sqlite3
 import tempfile
@@ -25,7 +24,7 @@ from packshot.core.files import disk_errors, sha256_file
 from packshot.core.needles import Needle, find_needles
 from packshot.jobs import database
 from packshot.jobs.choices import Choices
-from packshot.jobs.folders import TENANTS, tenant_folder
+from packshot.jobs.folders import TENANTS, tenant_folder, work_folder, work_folders
 from packshot.jobs.hands import MIMES
 from packshot.jobs.holdings_rows import (
     drop_rows,
@@ -41,13 +40,13 @@ from packshot.jobs.queue import drop_runs
 from packshot.jobs.settings import StudioSettings
 from packshot.jobs.shelf import Shelf
 from packshot.jobs.store import PictureStore
+from packshot.jobs.studio import remove_bytes
 from packshot.tasks.erase_holders import Held
 from packshot.taste.store import remove_derived
 
 PLACES = ("advice", "explained")
 """Folders of the studio with runs and results, beside those of its settings."""
 OWN = ("store", "work", "desk", "workers", "intake", "choices", "found", "studio.sqlite", "queue.sqlite")
-RUN = re.compile(r"([0-9a-z]{1,32})-(\d+)")
 HELD_UP = 15.0
 """Seconds that workers have to let go of what they have in hand."""
 CHECKPOINTS = 100
@@ -131,7 +130,7 @@ class StudioHolder:
         with database.writing(self.engine) as connection:
             begun = drop_waiting(connection, self.tenant, gone)
         until, workers = time.monotonic() + HELD_UP, self.settings.place / "workers"
-        folders = [self.settings.place / "work" / f"{id}-{run}" for id, run in begun]
+        folders = [work_folder(self.settings, id, run) for id, run in begun]
         # A worker that lives removes the folder of a run that is not wanted any more; one that was killed cannot.
         while any(folder.is_dir() for folder in folders) and some_live_here(workers) and time.monotonic() < until:
             time.sleep(0.05)
@@ -214,18 +213,11 @@ class StudioHolder:
     def _scratch(self, wanted: Collection[str], which: Collection[tuple[str, int]]) -> Iterator[Path]:
         """Yields the folders in `work/` in which one of the pictures is, or one of some jobs' pictures."""
         foreign = self._foreign_jobs()
-        for folder in self._runs():
-            job = RUN.fullmatch(folder.name)
-            if job is None or job[1] in foreign:
-                continue
-            for part in folder.iterdir():
-                known = part.name.isdigit() and (job[1], int(part.name)) in which
+        for (job, _), folder in work_folders(self.settings).items():
+            for part in folder.iterdir() if job not in foreign else ():
+                known = part.name.isdigit() and (job, int(part.name)) in which
                 if part.is_dir() and (known or any(_is(path, wanted) for path in _files(part))):
                     yield part
-
-    def _runs(self) -> list[Path]:
-        folder = self.settings.place / "work"
-        return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
 
     def _foreign_jobs(self) -> set[str]:
         if self.tenant is None:
@@ -257,10 +249,9 @@ class StudioHolder:
 
     def _drop_bytes(self, sha256: str) -> None:
         """Removes a picture from the store, unless another tenant has it; what a killed process left of it as well."""
-        if self.shelf.is_needed(sha256):
-            return
-        self.store.remove(sha256)
-        self.store.drop_torn(sha256)
+        remove_bytes(self.shelf, self.store, sha256)
+        if not self.shelf.is_needed(sha256):
+            self.store.drop_torn(sha256)
 
 
 def compact(settings: StudioSettings) -> None:

@@ -18,7 +18,6 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from itertools import chain, repeat
-from pathlib import Path
 from threading import Event, Lock, current_thread, main_thread
 from typing import Any, NoReturn, TypeVar
 from uuid import uuid4
@@ -32,6 +31,7 @@ from packshot.jobs.book import Book
 from packshot.jobs.commands import Progress, run_command
 from packshot.jobs.database import DatabaseLost
 from packshot.jobs.delivery import announce
+from packshot.jobs.folders import work_folder, work_folders
 from packshot.jobs.hands import Asked, JobStopped, JobWaits, Order
 from packshot.jobs.lives import Lives
 from packshot.jobs.queue import DurableQueue, Queue, QueueTrouble
@@ -163,12 +163,7 @@ class Worker:
 
     def _tidy_work(self) -> None:
         """Removes what workers that were killed have left of runs that nobody wants any more: cancelled, erased."""
-        folders = {
-            (id, int(number)): path
-            for path in (self.settings.place / "work").glob("*-*")
-            for id, _, number in [path.name.rpartition("-")]
-            if number.isdigit()
-        }
+        folders = work_folders(self.settings)
         for run in set(folders) - self.book.wanted(list(folders)):
             shutil.rmtree(folders[run], ignore_errors=True)
 
@@ -246,7 +241,7 @@ class Worker:
             output=read_output(row.output),
             on=row.created.date(),
             pictures=tuple(wanted_pictures(row.steps)),
-            folder=self._folder(row.id, row.run),
+            folder=work_folder(self.settings, row.id, row.run),
         )
         after: int | None = 0
         while after is not None:
@@ -329,7 +324,7 @@ class Worker:
             self._surely(lambda: self.book.progress(id, **values, log=log))
 
         for tries in range(1, self.settings.tries + 1):
-            ended = run_command(argv, self._folder(id, run), lambda: not stopped.is_set(), tell)
+            ended = run_command(argv, work_folder(self.settings, id, run), lambda: not stopped.is_set(), tell)
             if ended.stopped or stopped.is_set() or ended.code == 0:
                 break
             if ended.code == 2 or tries == self.settings.tries:  # 2: the command itself is wrong.
@@ -339,13 +334,9 @@ class Worker:
             self._hand_back()
         return None
 
-    def _folder(self, id: str, run: int) -> Path:
-        """Where a run of a job works; a later run of the same job has another, and may begin before this one ended."""
-        return (self.settings.place / "work" / f"{id}-{run}").absolute()
-
     def _clear(self, id: str, run: int) -> None:
         """Removes what an ended job leaves behind: its folder, and pictures that only it still needed."""
-        shutil.rmtree(self._folder(id, run), ignore_errors=True)
+        shutil.rmtree(work_folder(self.settings, id, run), ignore_errors=True)
         with suppress(PackshotError):
             for sha256 in self.shelf.unneeded_of(id):
                 remove_bytes(self.shelf, self.store, sha256)

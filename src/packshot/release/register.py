@@ -18,7 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from packshot.core.errors import PackshotError
+from packshot.core.errors import DiskFull, PackshotError
 from packshot.core.files import disk_errors
 from packshot.core.home import home
 
@@ -112,7 +112,8 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
         finally:
             connection.close()
     except sqlite3.Error as e:
-        raise PackshotError(
+        kind = DiskFull if getattr(e, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL else PackshotError
+        raise kind(
             f"The register {path} cannot be used ({e}); without it nothing is released. Free the disk, mend its "
             "permissions, or name another folder in PACKSHOT_HOME."
         ) from e
@@ -124,7 +125,8 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # On a full disk SQLite has done so by itself.
+            connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
 

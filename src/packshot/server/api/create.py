@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from packshot.jobs.desk_models import SamplesRequest, make_samples
 from packshot.jobs.folders import find_run, list_catalogs, list_runs
 from packshot.server.api.bodies import content_kind, json_body
-from packshot.server.api.found import CatalogsAnswer, RunsAnswer, catalog_answer, run_answer
+from packshot.server.api.found import CatalogAnswer, CatalogsAnswer, RunAnswer, RunsAnswer
 from packshot.server.api.models import CreateAnswer, CreateBody, CreatedPicture
 from packshot.server.callers import Creator, Reader
 from packshot.server.fetch import desk_of, in_thread, keep_sample, studio_of
@@ -67,11 +67,11 @@ def _href(sha256: str) -> str:
 async def runs(request: Request, caller: Reader) -> RunsAnswer:
     """Returns the tenant's runs, the newest first, and the generators that come with the package."""
     found = await in_thread(list_runs, studio_of(request).settings, caller.tenant)
-    return RunsAnswer(runs=[run_answer(run) for run in found])
+    return RunsAnswer(runs=[RunAnswer.model_validate(run) for run in found])
 
 
 @router.get("/catalogs", summary="Which catalogues there are")
 async def catalogs(request: Request, caller: Reader) -> CatalogsAnswer:
     """Returns the tenant's catalogues, the newest first."""
     found = await in_thread(list_catalogs, studio_of(request).settings, caller.tenant)
-    return CatalogsAnswer(catalogs=[catalog_answer(shelf) for shelf in found])
+    return CatalogsAnswer(catalogs=[CatalogAnswer.model_validate(shelf) for shelf in found])

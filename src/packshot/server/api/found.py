@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
-
-from packshot.jobs.folders import CatalogFolder, Run
+from pydantic import BaseModel, ConfigDict, Field
 
 Status = Literal["ok", "jobs wait", "not ready"]
 Verdict = Literal["released", "re-encoded", "stripped", "stranger", "unmarked", "tampered", "unreadable"]
@@ -21,6 +19,8 @@ class TasksAnswer(BaseModel):
 
 class RunAnswer(BaseModel):
     """A trained generator, one that is being trained, or one that comes with the package."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     name: str
     shipped: bool = Field(description="Whether it came with the package.")
@@ -42,6 +42,8 @@ class RunsAnswer(BaseModel):
 
 class CatalogAnswer(BaseModel):
     """A catalogue."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     name: str
     checksum: str = Field(description="Empty where it cannot be read.")
@@ -85,30 +87,3 @@ class ReadyAnswer(BaseModel):
     store: str
     worker: str
     server: str = Field(default="ok", description="A sentence while the studio is being stopped.")
-
-
-def run_answer(run: Run) -> RunAnswer:
-    """Returns a generator as the API tells it."""
-    return RunAnswer(
-        name=run.name,
-        shipped=run.shipped,
-        model=run.model,
-        state=run.state,
-        ready=run.ready,
-        size=run.size,
-        categories=list(run.categories),
-        attributes={name: list(values) for name, values in run.attributes.items()},
-        text=run.text,
-        problem=run.problem,
-    )
-
-
-def catalog_answer(shelf: CatalogFolder) -> CatalogAnswer:
-    """Returns a catalogue as the API tells it."""
-    return CatalogAnswer(
-        name=shelf.name,
-        checksum=shelf.checksum,
-        categories=list(shelf.categories),
-        summary=dict(shelf.summary),
-        problem=shelf.problem,
-    )

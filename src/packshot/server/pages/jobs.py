@@ -12,6 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 from pydantic import AwareDatetime
 
 from packshot.core.errors import UsageError
+from packshot.jobs.mended import MENDED
 from packshot.jobs.records import ENDED, ITEM_STATES, Decision, Item, ItemState, Job, NotFound, Picture
 from packshot.jobs.review import may_leave, undecided
 from packshot.jobs.studio import Studio
@@ -177,7 +178,7 @@ async def show_item(request: Request, caller: Reader, id: str, number: Number, s
         state_of=state_of,
         proofs=say_receipt(item.receipt, _, tell),
         checks=say_checks(job, item, after.size if after else None, _, tell),
-        mended="mended" in item.figures,
+        mended=MENDED in item.figures,
         channel=channel_of(job),
         source=SOURCES.get(item.source_type or ""),
         beside=[(_beside_name(name, _), name, sha) for name, sha in item.beside.items()],
