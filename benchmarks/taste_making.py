@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from packshot.catalog import open_catalog
 from packshot.core.process import keep_freed_memory
@@ -37,7 +38,7 @@ from packshot.taste.named import Named, describe_looks
 from packshot.taste.pool import PoolCache
 from packshot.taste.preference import Floats, Preference
 from packshot.taste.quiz import QuizSettings, open_quiz
-from packshot.taste.simulate import CHOICE, Simulated, Simulation, simulate_catalog
+from packshot.taste.simulate import CHOICE, Simulated, Simulation, draw_tastes, simulate_catalog
 from packshot.taste.view import load_view
 
 NEWCOMERS, PLACES, MADE, BY = 100, 20, 4, (5, 10)
@@ -277,6 +278,58 @@ def oracle(shop: Shop, generator: TrainedGenerator, n: int, write: Log, rounds: 
     guessed = np.array([maker._chosen(pool, tastes, MADE) for tastes in possible])
     got = np.take_along_axis(true, guessed, 1).max(1)
     write("oracle, and a learned taste chooses", {"learned_above_all": float((got > best).mean())})
+    told = shop.named.of(pool.features[:, : shop.features.shape[1]], maker.fit(pool.pixels))
+    names = [name.lower() for name in shop.named.names]
+    told = told[:, [names.index(name.lower()) for name in truth.attributes]]
+    for who, eyes in (("as the shop does", told), ("as the simulator does", seen)):
+        chosen = ideal(shop, eyes, n)
+        got = np.take_along_axis(true, chosen, 1).max(1)
+        write(f"oracle, and who knows how tastes are drawn and sees pictures {who} chooses",
+              {"ideal_above_all": float((got > best).mean())})  # fmt: skip
+
+
+def ideal(shop: Shop, pictures: np.ndarray, n: int, draws: int = 1_000_000, chunk: int = 4000) -> np.ndarray:
+    """Returns the pictures [n, MADE] that the best statistician would choose for n shoppers from their events alone.
+
+    Who knows how the simulator draws tastes, each product's fame and all attributes, but no taste: the posterior is
+    that of `draws` tastes, weighed by the likelihood of the events, and each next picture is the one that makes it
+    likeliest that one of them is above the best product.
+
+    Args:
+        shop: the simulated shoppers.
+        pictures: float32 [N, A], the attributes of what can be chosen.
+        n: shoppers.
+        draws: tastes.
+        chunk: of them at a time.
+    """
+    simulated, rng = shop.simulated, np.random.default_rng(99)
+    truth, mine = simulated.truth, simulated.user < n
+    picks = csr_matrix(
+        (np.ones(mine.sum(), np.float32), (simulated.user[mine], simulated.product[mine])),
+        shape=(n, len(truth.items)),
+    )
+    number = np.asarray(picks.sum(1)).ravel()[:, None]
+    tastes, tops, likely = [], [], []
+    for _ in range(0, draws, chunk):
+        some = draw_tastes(truth.items, len(truth.categories), chunk, rng).astype(np.float32)
+        utility = some @ truth.items.T
+        odds = CHOICE * utility + truth.fame
+        top = odds.max(1)
+        likely.append((picks @ odds.T - number * (top + np.log(np.exp(odds - top[:, None]).sum(1)))).astype(np.float32))
+        tastes.append(some)
+        tops.append(utility.max(1))
+    weights, every, best = np.concatenate(likely, axis=1), np.concatenate(tastes), np.concatenate(tops)
+    out = []
+    for row in weights:
+        odds = np.exp(row.astype(np.float64) - row.max())
+        drawn = rng.choice(len(every), 1000, p=odds / odds.sum())
+        above = every[drawn] @ pictures.T > best[drawn][:, None]
+        missed, chosen = np.ones(len(drawn), bool), []
+        for _ in range(MADE):
+            chosen.append(int((missed[:, None] & above).sum(0).argmax()))
+            missed &= ~above[:, chosen[-1]]
+        out.append(chosen)
+    return np.array(out)
 
 
 def quiz(shop: Shop, write: Log) -> None:

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from packshot.catalog import open_catalog
 from packshot.core.errors import PackshotError
+from packshot.core.random import draw_subset
 from packshot.evaluation.figures import Figure
 from packshot.models.table import MODELS
 from packshot.tasks import advise as task
 from packshot.tasks import advise_plan
+from packshot.tasks.advise_measure import open_shelf
 from packshot.tasks.advise_plan import Candidate
 from packshot.training.budget import parse_budget
 from packshot.training.run import TrainResult
@@ -85,7 +88,7 @@ def test_too_few_test_photos_give_a_rule_of_thumb_and_no_number(tmp_path: Path) 
     write_idx(tmp_path / "idx", "train", 60, 1)
     write_idx(tmp_path / "idx", "t10k", 24, 2)
     run_json("ingest", tmp_path / "idx", "--out", tmp_path / "few", *INGEST)
-    words = ("advise", tmp_path / "few", "--need", "repair", "--device", "cpu", "--out", tmp_path / "advice")
+    words = ("advise", tmp_path / "few", "--need", "sharp", "--device", "cpu", "--out", tmp_path / "advice")
     text, plan = run_cli(*words)
     assert "24 test photos are too few" in plan
     assert "not a measurement" in text
@@ -182,3 +185,29 @@ def test_ctrl_c_in_a_trial_stops_the_advice(catalog: Path, tmp_path: Path, monke
     with pytest.raises(PackshotError, match="Stopped by the user"):
         task.advise(request_of(catalog, tmp_path))
     assert len((tmp_path / "trials.jsonl").read_text().splitlines()) == 1
+
+
+def test_where_test_photos_are_few_trials_hold_photos_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_trials: None
+) -> None:
+    (tmp_path / "idx").mkdir()
+    write_idx(tmp_path / "idx", "train", 90, 1)
+    write_idx(tmp_path / "idx", "t10k", 9, 2)
+    run_json("ingest", tmp_path / "idx", "--out", tmp_path / "few", *INGEST)
+    monkeypatch.setattr(advise_plan, "SAMPLES", (250,))
+    words = ("advise", tmp_path / "few", "--need", "repair", "--budget", "14cpu-s", "--device", "cpu", "--seed", "5")
+    result = run_json(*words, "--out", tmp_path / "advice")
+    assert result["plan"]["facts"]["held"] == 21
+    catalog = open_catalog(tmp_path / "few")
+    shelf = open_shelf(catalog, 30, 5)
+    train, test = (catalog.packed(split, size=32, channels=1) for split in ("train", "test"))
+    assert (len(shelf.train.images), len(shelf.test_images), len(train.images), len(test.images)) == (69, 30, 90, 9)
+    judges = {image.tobytes() for image in shelf.test_images}
+    assert {image.tobytes() for image in test.images} < judges
+    for row in result["evidence"]:
+        folder = tmp_path / "advice" / "trials" / row["model"]
+        about = json.loads((folder / "run.json").read_text())
+        own = train.images[draw_subset(90, about["config"]["data"]["limit"], about["config"]["seed"])]
+        assert len(own) == 69 and not judges & {image.tobytes() for image in own}
+        assert row["figures"]["recon_rms"]["n_real"] == 30
+    assert result["evidence"] and "data.limit" not in result["command"]

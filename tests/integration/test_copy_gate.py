@@ -101,6 +101,10 @@ def test_a_photo_to_make_pictures_like_that_was_trained_on_is_told(
     Image.fromarray(photos[0][3][..., 0]).save(tmp_path / "known.png")
     words = ("create", run, "--like", tmp_path / "known.png", "--n", "2", "--out", tmp_path / "out")
     assert "one of those that the generator was trained on" in run_json(*words)["notes"][0]
+    Image.fromarray(photos[0][4][..., 0]).save(tmp_path / "other.png")
+    words = ("create", run, "--mix", tmp_path / "known.png", tmp_path / "other.png", "--n", "4", "--out", tmp_path)
+    said = run_json(*words)["notes"]
+    assert sum("was trained on" in note for note in said) == 1  # Of two photos it is said once.
 
 
 def test_a_generator_that_gives_its_photos_is_refused(

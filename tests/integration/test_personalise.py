@@ -142,7 +142,14 @@ def test_who_liked_nothing_gets_what_is_liked_in_general_and_is_told_so(store: P
     assert len(result.pictures) == 3 and len(result.ranked) == 12
     assert "positive about nothing yet" in result.notes[0]
     assert result.drivers == [] and result.without == []
-    assert "no liked product in the history" in (tmp_path / "personalise.html").read_text()
+    page = (tmp_path / "personalise.html").read_text()
+    assert "no liked product in the history" in page and "Ask next" not in page and "personal data" in page
+    few = replace(request, make=MakeSettings(n=20, samples=20, steps=0), out=tmp_path / "few", report=False)
+    result = personalise(few)
+    assert 0 < len(result.pictures) < 20
+    assert f"Of 20 pictures {len(result.pictures)} were made" in result.notes[1]
+    with pytest.raises(UsageError, match="--places is 0"):
+        personalise(replace(request, places=0))
 
 
 @pytest.mark.slow
@@ -163,6 +170,10 @@ def test_a_newcomer_is_asked_and_gets_what_was_chosen(
     assert "6 choices" in result.notes[0] and result.history == []
     assert [brightness[r.product][0] for r in result.ranked].count(BAG) >= 10
     assert [p.category for p in result.pictures].count(BAG) >= 2
+    personalise(replace(request, choices=choices, report=True))
+    page = (tmp_path / "personalise.html").read_text()
+    assert "Ask next" in page and page.count("data:image/png") >= 2 + len(result.ranked) + len(result.pictures)
+    assert "History" not in page and "personal data" not in page and "Why" not in page
     with pytest.raises(UsageError, match="letters a and b"):
         personalise(replace(request, choices="abc"))
 
@@ -181,7 +192,11 @@ def test_a_product_is_redesigned_for_a_group(
     labels = Path(result["picture"] + ".labels.json").read_text()
     assert "trainedAlgorithmicMedia" in labels and pseudonym(read_key(), "boots") not in labels
     assert product in (tmp_path / "packshot.jsonl").read_text()  # So an erasure of the photo finds the picture.
-    for more, message in ((["--redesign", "no-such"], "no product"), (["--group", "nobody"], "knows no such shopper")):
+    for more, message in (
+        (["--redesign", "no-such"], "no product"),
+        (["--group", "nobody"], "knows no such shopper"),
+        (["--report"], "not with --redesign"),
+    ):
         bad = CliRunner().invoke(command, [*map(str, words), *more, "--out", str(tmp_path / "bad")])
         assert isinstance(bad.exception, UsageError) and message in str(bad.exception)
 

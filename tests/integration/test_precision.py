@@ -61,7 +61,7 @@ def test_compile_without_a_compiler_is_one_sentence(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_asked_for_and_absent_is_one_sentence(catalog: Path, tmp_path: Path) -> None:
     _, error = run_cli("train", catalog, "--out", tmp_path / "run", "--accelerator", "cuda", *SHORT, *TINY, code=2)
-    assert error.startswith("packshot: These devices cannot be used") and error.count("\n") == 1
+    assert error.startswith("packshot: 1 CUDA device was asked for, and there is none here") and error.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 

@@ -19,7 +19,7 @@ from packshot.release.manifest import read_manifest
 from packshot.release.watermark import detect
 from packshot.tasks.check import check_pictures
 from packshot.tasks.create import CreateRequest, create
-from packshot.tasks.explain import explain
+from packshot.tasks.explain import _photos, explain
 from packshot.tasks.trained import load_run_generator
 from packshot.training.finetune import open_origin
 from packshot.training.run import resume
@@ -127,3 +127,8 @@ def test_training_can_begin_with_them(name: str) -> None:
     origin = open_origin(Path(name))
     assert origin.sampler_only
     assert origin.categories == load_run_generator(Path(name)).categories
+
+
+def test_an_explanation_names_no_option_that_it_does_not_have() -> None:
+    photos, note = _photos({}, load_run_generator(Path(shipped_names()[0])), shipped=True)
+    assert photos is None and "do not come with it" in note and "--" not in note

@@ -228,3 +228,22 @@ def test_the_table_has_a_dash_where_there_is_no_value() -> None:
     assert "0.123 [0.113, 0.133]" in lines[1]
     assert shlex.split(lines[2])[3] == "-"
     assert "recall" not in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "least", "held"),
+    [(450, 50, 200, 150), (324, 36, 200, 0), (330, 36, 200, 164), (4000, 800, 200, 0), (40, 24, 30, 6), (9, 24, 30, 0)],
+)
+def test_photos_are_held_back_where_that_leaves_enough_to_learn_from(
+    train: int, test: int, least: int, held: int
+) -> None:
+    assert advise_plan.held_back(train, test, least) == held
+
+
+def test_photos_that_are_held_back_judge_and_do_not_train() -> None:
+    plan = plan_of("sharp", train=450, test=50, held=150)
+    assert plan.rounds and plan.copies
+    assert "150 training photos judge beside them: the trials learn from the other 300" in " ".join(plan_lines(plan))
+    assert not plan_of("sharp", train=450, test=50).rounds
+    few = plan_of("repair", train=70, test=10, held=20)
+    assert all("loop.batch_size=16" in c.settings for c in few.candidates), "50 photos do not fill a batch of 64"

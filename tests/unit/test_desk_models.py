@@ -438,3 +438,19 @@ def test_an_erasure_is_shown_first_and_then_done(tmp_path: Path, monkeypatch: py
     assert row["photo_id"] not in left and len(left) == 12
     with pytest.raises(PackshotError, match="no such photo"):
         plan_erasure(asked)
+
+
+@pytest.mark.slow
+def test_pictures_like_a_photo_of_a_flow_are_those_of_the_command_line_too(tmp_path: Path) -> None:
+    write_idx(tmp_path, "train", 90, 1)
+    write_idx(tmp_path, "t10k", 30, 2)
+    run_json("ingest", tmp_path, "--out", tmp_path / "catalog", *INGEST)
+    words = ("--model", "latent", "--budget", "1kimg", "--set", "net.width=8", "--set", "net.flow_width=16")
+    run_json("train", tmp_path / "catalog", "--out", tmp_path / "run", *words)
+    photo = make_samples(SamplesRequest(run=tmp_path / "run", n=1, seed=9, labels=("Bag",))).pictures[0].data
+    (tmp_path / "photo.png").write_bytes(photo)
+    asked = {"run": tmp_path / "run", "labels": ("Bag",), "variation": 0.5, "seed": 2, "n": 3}
+    own = create(CreateRequest(out=tmp_path / "out", like=tmp_path / "photo.png", **asked))
+    made = make_samples(SamplesRequest(like=photo, like_name="photo.png", **asked))
+    for mine, path in zip(made.pictures, own.pictures, strict=True):
+        assert np.array_equal(pixels(mine.data), pixels(path))

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from packshot.images.seen import find_object
 from packshot.models.spec import PictureSpec
+from packshot.models.vae.latent import LatentConfig, LatentFlow
 from packshot.sampling.attributes import attribute_names, measure_attributes
 from packshot.sampling.directions import _feature_components, find_directions, measure_effect, walk
 from packshot.sampling.generator import TrainedGenerator
@@ -162,3 +163,19 @@ def test_saliency_lies_where_the_discriminator_looks() -> None:
     assert heat.shape == (3, 32, 32)
     assert heat.min() >= 0
     assert heat[:, :8, :8].mean() > 20 * heat[:, 16:, 16:].mean()
+
+
+def test_directions_of_a_flow_are_found_where_its_codes_show() -> None:
+    torch.manual_seed(0)
+    config = LatentConfig(z_dim=8, width=8, flow_width=16, flow_blocks=1, guidance=1.0, flow_steps=4)
+    network = LatentFlow(config, PictureSpec(size=32, channels=1, categories=2)).eval().requires_grad_(False)
+    # A flow that does nothing but to scale one coordinate of the codes: that is the direction which counts.
+    network.flow.leave.weight.zero_()
+    network.flow.leave.bias.zero_()
+    network.flow.square[:] = 0.01
+    network.flow.square[5] = 9.0
+    generator = TrainedGenerator(network, "latent", PictureSpec(size=32, channels=1, categories=2), ("Bag", "Boot"), 0)
+    strongest = find_directions(generator, count=1, n=200, seed=0)[0].step
+    assert strongest[5].abs() > 0.99 * strongest.norm()
+    component = _feature_components(generator, 200, 0)[0]
+    assert component[5].abs() > 0.9 * component.norm()

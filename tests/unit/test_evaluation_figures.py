@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from packshot.evaluation.figures import Figure, bootstrap_interval, count_tag, share_interval, wilson_interval
+from packshot.evaluation.distribution import compute_fd
+from packshot.evaluation.figures import (
+    Figure,
+    bootstrap_interval,
+    count_tag,
+    share_interval,
+    where_from,
+    wilson_interval,
+)
+from tests.evaluation_stubs import stub_net
 
 TOO_FEW = Figure(name="x", n=3, n_real=4, seed=5, meaning="m", protocol="p", warning="needs 10")
 
@@ -73,3 +82,20 @@ def test_a_share_of_all_is_not_certain() -> None:
     low, high = share_interval(1.0, [np.ones(50), np.zeros(80)], 50, 0, "all")
     assert high == 1.0
     assert low == pytest.approx(wilson_interval(50, 50)[0])
+
+
+@pytest.mark.parametrize(
+    ("n", "photos", "samples_said", "photos_said"),
+    [(300, 36, False, True), (3, 500, True, False), (3, 36, True, True), (200, 200, False, False)],
+)
+def test_what_to_do_names_only_what_is_lacking(n: int, photos: int, samples_said: bool, photos_said: bool) -> None:
+    said = where_from(n, photos, 200)
+    assert ("--n" in said) == samples_said
+    assert ("--test-share" in said) == photos_said
+
+
+def test_no_distance_sends_to_another_that_has_no_value_either() -> None:
+    x = np.random.default_rng(0).normal(size=(300, 8))
+    few, some = (compute_fd(x, x[:m], stub_net(8), seed=0) for m in (36, 250))
+    assert "kid" not in few.warning and "--test-share" in few.warning
+    assert "Read kid_stub instead" in some.warning

@@ -97,3 +97,58 @@ def test_the_latent_model_finds_the_z_of_a_code() -> None:
     with torch.inference_mode():
         code = net.flow.sample(config.truncation_psi * z, label)
         assert torch.allclose(net.find_z(code, label), z, atol=1e-2)
+
+
+def test_codes_near_a_code_lie_between_it_and_free_samples() -> None:
+    net, label = flow(guidance=2.0), torch.arange(20) % K
+    code, z = net.sample(torch.randn(20, D), label), torch.randn(20, D)
+    assert torch.allclose(net.near(code, z, label, 0.0), code, atol=1e-5)
+    assert torch.equal(net.near(code, z, label, 1.0), net.sample(z, label))
+    far = [(net.near(code, z, label, share) - code).norm() for share in (0.2, 0.5, 1.0)]
+    assert 0 < far[0] < far[1] < far[2]
+
+
+def test_near_starts_where_a_share_is_left_and_goes_the_rest_of_the_way() -> None:
+    net = GaussianFlow(D, K, width=8, blocks=1, guidance=1.0, steps=100)
+    net.observe(torch.full((D,), 2.0), torch.full((D,), 4.0 + 9.0), 1.0)
+    code, z = 2 + 3 * torch.randn(50, D), torch.randn(50, D)
+    made = net.near(code, z, torch.zeros(50, dtype=torch.long), 0.4)
+    # Where the flow maps Gaussians, x at time t has mean t * shift and spread s(t), and ends as shift + (x - mean) / s.
+    start = 0.4 * z + 0.6 * (code - 2) / 3
+    wanted = net.shift + (start - 0.6 * net.shift) / (0.6**2 + 0.4**2) ** 0.5
+    assert torch.allclose(made, 2 + 3 * wanted, atol=3e-3)
+
+
+class ByLabel(CodeFlow):
+    """Codes of label y are N(mean of y, 1)."""
+
+    means = torch.tensor([-2.0, 0.0, 2.0])
+
+    def forward(self, code_t: Tensor, t: Tensor, label: Tensor, cond: Tensor | None = None) -> Tensor:
+        t, mean = t[:, None], self.means[label][:, None]
+        return mean + (2 * t - 1) / (t**2 + (1 - t) ** 2) * (code_t - t * mean)
+
+
+def test_the_label_that_fits_a_code_best_is_its_own() -> None:
+    torch.manual_seed(2)
+    net = ByLabel(D, K, width=8, blocks=1, guidance=3.0, steps=1)
+    own = torch.arange(60) % K
+    code = net.means[own][:, None] + torch.randn(60, D)
+    misfit = torch.stack([net.misfit(code, torch.full((60,), y)) for y in range(K)])
+    assert (misfit.argmin(0) == own).float().mean() > 0.95
+    assert torch.equal(net.misfit(code, own), net.misfit(code, own))
+    # By hand for one code: the same noises and times, one after the other.
+    z = torch.randn(64, D, generator=torch.Generator().manual_seed(0))
+    t = (torch.arange(64) + 0.5) / 64
+    each = [net.velocity_loss(code[:1], own[:1], z[i : i + 1], t[i : i + 1]) for i in range(64)]
+    assert misfit[own[0], 0].item() == pytest.approx(torch.stack(each).mean().item(), rel=1e-4)
+
+
+def test_siblings_of_the_latent_model_reach_from_the_picture_to_free_ones() -> None:
+    torch.manual_seed(0)
+    config = LatentConfig(z_dim=16, width=8, flow_width=32, flow_blocks=2, guidance=1.5, flow_steps=8)
+    net = LatentFlow(config, PictureSpec(size=32, channels=1, categories=3)).eval()
+    z, noise, label = torch.randn(4, 16), torch.randn(4, 16), torch.tensor([0, 1, 2, 0])
+    with torch.inference_mode():
+        assert torch.allclose(net.siblings(z, noise, label, 0.0), net.decode(z, label), atol=1e-4)
+        assert torch.allclose(net.siblings(z, noise, label, 1.0), net.decode(noise, label), atol=1e-5)

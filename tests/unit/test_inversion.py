@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from packshot.core.errors import PackshotError
 from packshot.models.spec import PictureSpec
-from packshot.sampling.generator import TrainedGenerator
-from packshot.sampling.inversion import invert, match_loss, vary
+from packshot.sampling.generator import TrainedGenerator, vary
+from packshot.sampling.inversion import invert, match_loss
 from packshot.sampling.prior import ClassGaussian
 from packshot.tasks.points import end_name, sample_index
 
@@ -135,3 +135,39 @@ def test_an_end_of_a_mix_is_a_number_or_a_path() -> None:
     assert sample_index("boot.png") is None
     assert sample_index("./12") is None
     assert end_name("photos/Red Boot.png") == "red-boot"
+
+
+class Judged(Encoded):
+    """It rebuilds a photo under any label, and says itself which one suits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias.data[:] = self.bias[0]
+        self.asked: list[int] = []
+
+    def misfit(self, code: Tensor, label: Tensor) -> Tensor:
+        self.asked = label.tolist()
+        return (label - 2).abs().float()
+
+    def siblings(self, z: Tensor, noise: Tensor, label: Tensor, variation: float) -> Tensor:
+        return torch.full((len(noise), 1, 8, 8), variation) * label[:, None, None, None]
+
+
+def test_a_network_that_tells_a_code_s_category_is_asked() -> None:
+    network = Judged()
+    generator = generator_of(network)
+    x = generator.render(generator.noise(11, 0, 1), torch.tensor([0]))
+    assert invert(generator, x, [0, 1, 2], seed=0).label == 2
+    assert network.asked == [0, 1, 2]
+    assert invert(generator, x, [1, 0], seed=0).label == 1
+    assert network.asked == [1, 0]
+
+
+def test_siblings_are_turned_noise_but_where_the_network_has_its_own_way() -> None:
+    eps, noise = torch.randn(4), torch.randn(3, 4)
+    plain = generator_of(Linear(), prior=True)
+    wanted = plain.pictures(vary(eps, noise, 0.3), [0, 1, 2])
+    assert np.array_equal(plain.siblings(eps, noise, [0, 1, 2], 0.3), wanted)
+    own = generator_of(Judged()).siblings(eps, noise, [0, 1, 1], 0.5)
+    assert own.shape == (3, 8, 8, 1)
+    assert own[1].min() == own[2].max() > own[0].max()

@@ -189,3 +189,13 @@ def test_strangers_do_not_take_every_process() -> None:
     while any(work.ended is None for work in works._works.values()):
         assert time.monotonic() < deadline
     works.check_room("survive", 1)
+
+
+def test_what_was_made_is_forgotten_with_what_it_shows() -> None:
+    works = Works()
+    own, other = works.start("a", "taste", 1, lambda: "a page"), works.start("b", "taste", 1, lambda: "another")
+    assert own.over.wait(10) and other.over.wait(10)
+    works.forget("a")
+    with pytest.raises(NotFound):
+        works.get("a", own.id)
+    assert works.get("b", other.id).result == "another"

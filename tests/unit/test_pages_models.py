@@ -21,6 +21,7 @@ from packshot.server.pages.asking import Made, Sheet, commands_of, find_job, onc
 from packshot.server.pages.create import choices_of, shoot_steps
 from packshot.server.pages.curves import HEIGHT, LEFT, WIDTH, charts_of, make_chart, short
 from packshot.server.pages.frame import environment
+from packshot.server.pages.working import works_of
 from tests.servers import jpeg, key_for, make_app, put, running, submit
 from tests.shoppers import write_shop
 
@@ -423,8 +424,11 @@ def test_a_photo_goes_from_the_store_with_what_was_made_of_it(app) -> None:
         plan = client.post("/ledger/erase", data={"kind": "photo"}, files=files).text
         assert "2 pictures" in plan and "1 lines of 1 jobs" in plan and item.result is not None
         assert len(app.state.studio.pictures("shop")) == 2 and found.exists()
+        shown = works_of(app.state).start("shop", "repair", 1, lambda: "a page that shows it")
         done = client.post("/ledger/erase", data={"kind": "photo", "what": sha, "confirm": sha})
         assert "It is gone" in done.text
+    with pytest.raises(NotFound):
+        works_of(app.state).get("shop", shown.id)
     assert app.state.studio.pictures("shop") == [] and not found.exists()
     assert app.state.studio.jobs("shop") == []
 

@@ -144,7 +144,10 @@ def test_names_of_products_and_of_pictures(named: Named) -> None:
     pictures, labels = draw(40, seed=9)
     features = features_of_pictures(pictures)
     numbers = named.of(features, pictures)
-    assert numbers[:, : len(named.kinds)].sum(1) == pytest.approx(1)
+    kinds = numbers[:, : len(named.kinds)]
+    near = named.labels[named.nearest(features)]
+    assert set(np.unique(kinds)) == {0, 1} and (kinds.sum(1) == 1).all()
+    assert all((row == k).sum() == np.bincount(row).max() for row, k in zip(near, kinds.argmax(1), strict=True))
     right = [seen == CATEGORIES[y] for seen, y in zip(named.category(numbers), labels.tolist(), strict=True)]
     assert np.mean(right) > 0.8
     shape = named.names.index("length")
@@ -154,6 +157,12 @@ def test_names_of_products_and_of_pictures(named: Named) -> None:
     assert own[:, shape : shape + 4] == pytest.approx(named.rows[:9, shape : shape + 4], abs=1e-5)
     unknown = Named(named.features, named.looks, [None] * 120)
     assert unknown.kinds == [] and unknown.category(unknown.rows) == [None] * 120
+    assert unknown.of(features, pictures).shape == (40, len(unknown.names))
+    some = Named(named.features, named.looks, ["shirt"] + [None] * 119)
+    assert not some.of(features, pictures)[:, 0].any()  # One of seven is known.
+    most = Named(named.features, named.looks, [k if i % 4 else None for i, k in enumerate(named.categories)])
+    sums = most.of(features, pictures)[:, : len(most.kinds)].sum(1)
+    assert set(np.unique(sums)) <= {0, 1} and sums.mean() > 0.5
 
 
 def draw_of(named: Named) -> np.ndarray:

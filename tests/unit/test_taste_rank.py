@@ -12,6 +12,7 @@ from packshot.catalog import open_catalog
 from packshot.catalog.dataset import Catalog
 from packshot.cli.events import events, rank
 from packshot.core.errors import PackshotError, UsageError
+from packshot.tasks.fairness import report_fairness
 from packshot.tasks.rank import TasteRequest, evaluate_taste, fit_taste
 from packshot.tasks.rank import rank as rank_for
 from packshot.taste.fit import fit_preference
@@ -148,6 +149,38 @@ def test_who_is_not_ranked_for(shop: Catalog, store: Path) -> None:
     assert rank_for(TasteRequest(events=store, catalog=shop.path, model="als"), "returner", 3).notes
 
 
+@pytest.mark.parametrize("model", ["hybrid", "als", "vbpr", "popularity"])
+def test_of_returns_alone_nothing_is_learned(shop: Catalog, store: Path, model: str) -> None:
+    request = TasteRequest(events=store, catalog=shop.path, model=model)
+    fitted = fit_taste(request)
+    liked = np.diff(fitted.interactions.positive.indptr) > 0
+    assert liked.sum() == 60
+    # What shoppers like in general: the mean over those who liked something, without what was sent back.
+    mean = np.mean([fitted.preference.scores(u) for u in np.array(fitted.interactions.users)[liked]], axis=0)
+    mean[fitted.products.number["sku-01"]] = -np.inf
+    expected = [fitted.products.names[i] for i in np.argsort(-mean, kind="stable")[:5]]
+    assert mean[np.isfinite(mean)].std() > 0
+    assert [r.product for r in rank_for(request, "returner", 5).ranked] == expected
+
+
+def test_few_events_are_told_or_refused_and_never_ranked_by_nothing(shop: Catalog, tmp_path: Path) -> None:
+    for rows in (["only,sku-01,view,2024-05-01"], ["only,sku-01,view,2024-05-01", "b,sku-02,view,2024-05-01"]):
+        (tmp_path / "log.csv").write_text("\n".join(["user,product,kind,time", *rows]))
+        out = tmp_path / f"store{len(rows)}"
+        run(events, "ingest", tmp_path / "log.csv", "--catalog", shop.path, "--out", out, "--consent", "all")
+        for model in ("choice", "vbpr", "dvbpr"):
+            request = TasteRequest(events=out, catalog=shop.path, model=model)
+            if len(rows) == 1:
+                with pytest.raises(UsageError, match=r"one product, .*--model popularity"):
+                    rank_for(request, "only", 5)
+            else:
+                result = rank_for(request, "only", 39)
+                assert np.isfinite([r.score for r in result.ranked]).all() and result.sees
+                assert "Only 2 shoppers liked anything" in result.notes[-1]
+    text = run(rank, "--events", out, "--catalog", shop.path, "--user", "only", "--model", "popularity")
+    assert "nobody liked it yet" in text and "looks alone" not in text and "Only 2 shoppers" in text
+
+
 @pytest.mark.slow
 def test_the_report_of_real_events(shop: Catalog, store: Path) -> None:
     report = evaluate_taste(
@@ -180,6 +213,8 @@ def test_who_is_shown_and_for_whom_it_is_right(shop: Catalog, store: Path) -> No
         assert row["hits"] == pytest.approx(sum(q["asked"] * q["hits"] for q in asked) / 60, abs=1e-3)
     text = run(rank, "--events", store, "--catalog", shop.path, "--fairness", "--model", "popularity", "--quiet")
     assert "popularity: few events" in text and "Nobody can say" in text
+    with pytest.raises(UsageError, match="Say one of these"):
+        run(rank, "--events", store, "--catalog", shop.path, "--fairness", "--user", "0-00")
     with pytest.raises(UsageError, match="--tradeoff is 2"):
         run(rank, "--events", store, "--catalog", shop.path, "--fairness", "--tradeoff", "2")
 
@@ -220,6 +255,21 @@ def test_a_catalogue_without_pictures(shop: Catalog, store: Path, monkeypatch: p
     assert [r.category for r in result.ranked].count("tall") >= 2
     with pytest.raises(UsageError, match="ranks by pictures, and the catalogue has none"):
         rank_for(TasteRequest(events=store, catalog=shop.path, model="vbpr"), "0-00")
+    report = report_fairness(TasteRequest(events=store, catalog=shop.path, model="popularity"), 0.5)
+    assert [row.diversity for row in report.rows] == [None] * 4 and "is not known" in report.notes[-1]
+
+
+def test_a_model_that_sees_no_pictures_does_not_wait_for_them(
+    shop: Catalog, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("packshot.tasks.rank.product_features", look)
+    for model in ("popularity", "als", "bpr"):
+        assert len(rank_for(TasteRequest(events=store, catalog=shop.path, model=model), "0-00", 5).ranked) == 5
+    with pytest.raises(AssertionError):
+        rank_for(TasteRequest(events=store, catalog=shop.path, model="dvbpr"), "0-00")
 
 
 def test_features_are_means_of_photos_that_may_be_learned_from(shop: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,9 +292,11 @@ def test_features_are_means_of_photos_that_may_be_learned_from(shop: Catalog, mo
 
 
 def test_words_that_are_wrong(shop: Catalog, store: Path, log: Path) -> None:
+    here = ["--events", store, "--catalog", shop.path]
     for command, words, message in (
-        (rank, ["--events", store, "--catalog", shop.path], "Say whom to rank for"),
-        (rank, ["--events", store, "--catalog", shop.path, "--user", "x", "--weight", "cart"], "--weight wants"),
+        (rank, here, "Say whom to rank for"),
+        (rank, [*here, "--user", "x", "--weight", "cart"], "--weight wants"),
+        (rank, [*here, "--user", "0-00", "--weight", "cart=nan"], "has to be a number"),
         (events, ["ingest", log, "--catalog", shop.path, "--out", store, "--column", "user"], "--column wants"),
         (events, ["forget", store, "--user", "x"], "add --yes"),
     ):

@@ -79,10 +79,48 @@ def test_what_is_left_out_is_counted_by_the_first_reason(tmp_path: Path, shop: C
     assert history(tmp_path, "ann") == [
         ("sku-01", "view", NOW - 5 * hour),
         ("sku-01", "cart", NOW - 5 * hour + 3000),
-        ("sku-10", "purchase", NOW),
+        ("sku-10", "purchase", NOW + hour),
     ]
+    again = put(tmp_path, shop, [*rows, rows[4]])  # What is dated ahead is not new each time.
+    assert (again.counts["added"], again.counts["already_there"], again.counts["double_clicks"]) == (0, 3, 3)
     counts = result.counts
     assert counts["rows"] == sum(n for name, n in counts.items() if name not in ("rows", "clamped", "withdrawn"))
+
+
+def test_rows_that_are_left_out_are_told_by_their_lines_and_never_by_their_shoppers(
+    tmp_path: Path, shop: Catalog
+) -> None:
+    rows: list[Row] = [("secret", "sku-01", "view", NOW - i * 60_000) for i in range(20)]
+    rows[3] = ("secret", "sku-01", "view", "1 May")
+    rows[5] = ("secret", "sku-77", "view", NOW)
+    rows[6:8] = [("secret", "sku-01", "gazed", NOW), ("", "", "view", NOW)]
+    rows[9] = ("secret", "sku-01", "view", f"{NOW},secret")
+    rows[12:17] = [("secret", "x" * 50 + str(i), "view", NOW) for i in range(5)]
+    result = put(tmp_path, shop, rows)
+    assert result.columns == {name: [name] for name in ("user", "product", "kind", "time")}
+    assert {(e.reason, e.line, e.said) for e in result.examples} == {
+        ("damaged", 11, "it has 5 columns, the first line 4"),
+        ("damaged", 5, "the time '1 May' cannot be read"),
+        ("damaged", 9, "it has no user and no product"),
+        ("unknown_kind", 8, "the kind 'gazed'"),
+        ("unknown_product", 7, "the product 'sku-77'"),
+        ("unknown_product", 14, f"the product '{'x' * 40}...'"),
+    }
+    assert {e.file for e in result.examples} == {"events.csv"} and "secret" not in str(result.examples)
+    assert result.counts["damaged"] == 3 and result.counts["unknown_product"] == 6
+    store = (tmp_path / "store/store.json").read_text()
+    assert "sku-77" not in store and "events.csv" not in store
+
+
+def test_what_is_old_still_happened(tmp_path: Path, shop: Catalog) -> None:
+    rows: list[Row] = [("old", "sku-01", "purchase", NOW - 3000 * DAY_MS), ("new", "sku-02", "view", NOW)]
+    rows += [("both", "sku-03", "purchase", NOW - 900 * DAY_MS), ("both", "sku-03", "return", NOW - 900 * DAY_MS)]
+    put(tmp_path, shop, rows)
+    for half_life in (0.1, 30.0):
+        found = open_store(tmp_path / "store").interactions(half_life_days=half_life)
+        row = found.matrix[found.user_rows[pseudonym(KEY, "old")]].toarray()[0]
+        assert row[found.item_columns["sku-01"]] == pytest.approx(5 * 0.5**30) and (row != 0).sum() == 1
+        assert found.positive.nnz == 2  # A purchase that comes back counts nothing.
 
 
 def test_the_same_file_twice_changes_nothing_and_another_adds(tmp_path: Path, shop: Catalog) -> None:
@@ -135,6 +173,25 @@ def test_consent(tmp_path: Path, shop: Catalog) -> None:
     with pytest.raises(UsageError, match=r"Unknown consent 'rnak'\. Did you mean 'rank'"):
         put(tmp_path, shop, rows, IngestSettings(consent="rnak"), header)
     assert [parse_consent(t) for t in ("", "none", "rank;none", "Personalize", "yes", "maybe")] == [0, 0, 0, 2, 3, 0]
+    assert [parse_consent(t) for t in ("rank=1,personalise=0", "rank: yes", "not personalise")] == [0, 1, 0]
+
+
+def test_a_consent_that_ended_does_not_come_back_with_an_older_file(tmp_path: Path, shop: Catalog) -> None:
+    header = "user,product,kind,time,consent"
+    first: list[Row] = [("ann", "sku-01", "view", f"{NOW - 9 * DAY_MS},all"), ("bob", "sku-01", "view", f"{NOW - 9},")]
+    assert put(tmp_path, shop, first, BOTH, header).counts["added"] == 2
+    withdrawn = put(tmp_path, shop, [("ann", "sku-02", "view", f"{NOW - DAY_MS},none")], BOTH, header)
+    assert withdrawn.counts["withdrawn"] == 1 and not history(tmp_path, "ann")
+    again = put(tmp_path, shop, first, BOTH, header)
+    assert (again.counts["no_consent"], again.counts["already_there"]) == (1, 1) and not history(tmp_path, "ann")
+    # What a file of consents says, it says now; a later row counts after it.
+    (tmp_path / "said.csv").write_text("user,consent\nbob,none\nann,rank\n")
+    put(tmp_path, shop, first, IngestSettings(consent="all", consent_file=tmp_path / "said.csv"), header)
+    assert history(tmp_path, "ann") and not history(tmp_path, "bob")
+    put(tmp_path, shop, [("bob", "sku-01", "view", f"{NOW - 1},all")], BOTH, header)
+    assert not history(tmp_path, "bob")
+    put(tmp_path, shop, [("bob", "sku-01", "view", f"{NOW + 1},all")], BOTH, header)
+    assert history(tmp_path, "bob")
 
 
 def test_interactions_are_the_sum_by_hand(tmp_path: Path, shop: Catalog) -> None:

@@ -91,7 +91,7 @@ def ingest(
             EventsRequest(events=files, catalog=catalog, out=out, key=key, settings=settings),
             lambda rows: progress.update(rows, f"{rows:,} rows"),
         )
-    emit(result, as_json, lambda: _ingested(result))
+    emit(result, as_json, lambda: map(printable, _ingested(result)))
 
 
 @events.command()
@@ -195,6 +195,8 @@ def rank(
         weights=_weights(weights),
         seed=seed,
     )
+    if (user is not None) + evaluate + fairness > 1:
+        raise UsageError("Say one of these: --user ID, --evaluate or --fairness.")
     if evaluate:
         with Progress("Measuring", quiet=quiet) as progress:
             report = evaluate_taste(request, note=lambda name: progress.say(f"fitting {name}"))
@@ -277,19 +279,29 @@ def _ingested(result: Ingested) -> Iterator[str]:
         "unknown_kind": "are of an unknown kind",
         "before_2000": "are dated before 2000",
         "future": "are dated more than a day ahead",
-        "no_consent": "are of shoppers without consent: say --consent or --consent-file if they gave it",
+        "no_consent": "are of shoppers without consent (said by --consent, --consent-file or a column)",
         "double_clicks": "are double clicks",
         "already_there": "are there already",
         "of_bots": "are of bots",
     }
+    read = ", ".join(f"{name} is {' or '.join(columns)}" for name, columns in result.columns.items())
+    if read:
+        yield f"Columns: {read}."
     for name, words in left.items():
         if counts[name]:
             yield f"Left out: {counts[name]:,} {words}."
+            yield from (
+                f"  {e.file}, {_unit(e.file)} {e.line:,}: {e.said}" for e in result.examples if e.reason == name
+            )
     if counts["clamped"]:
-        yield f"{counts['clamped']:,} were dated up to a day ahead and count as now."
+        yield f"{counts['clamped']:,} are dated up to a day ahead; they are taken as they are."
     if counts["withdrawn"]:
         yield f"{counts['withdrawn']:,} older events were removed: their shoppers' consent ended, or they are bots."
     yield f"{result.store} holds {result.events:,} events of {result.shoppers:,} shoppers."
+
+
+def _unit(file: str) -> str:
+    return "row" if file.lower().endswith((".parquet", ".pq")) else "line"
 
 
 def _shown(result: Shown) -> Iterator[str]:
@@ -304,13 +316,15 @@ def _shown(result: Shown) -> Iterator[str]:
     for one in result.ingests:
         for name, n in one["counts"].items():
             left[name] = left.get(name, 0) + n
-    yield f"{len(result.ingests)} ingests: " + ", ".join(f"{n:,} {name}" for name, n in left.items() if n) + "."
+    said = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in left.items() if n)
+    yield f"Ingests: {len(result.ingests):,}; {said or 'no rows'}."
     yield from result.notes
 
 
 def _ranked(result: RankResult) -> Iterator[str]:
+    untouched = "  by its looks alone" if result.sees else "  nobody liked it yet"
     for place, one in enumerate(result.ranked, 1):
-        looks = "" if one.events else "  by its looks alone"
+        looks = "" if one.events else untouched
         about = f"{one.category or 'no category'}, {one.product}"
         yield f"{place:3}  {one.score:8.3f}  {one.title or one.key}  ({about}){looks}"
     yield f"Of {result.products:,} products, by {result.model}; the shopper's history has {result.history:,}."

@@ -168,7 +168,8 @@ def create(
         result,
         as_json,
         lambda: [
-            f"{len(result.pictures)} new pictures in {out}, labelled as generated ({result.source_type}).",
+            f"{len(result.pictures)} new picture{'s' * (len(result.pictures) != 1)} in {out}, labelled as generated "
+            f"({result.source_type}).",
             *(
                 f"{i['name']}: found as {i['label']}; the nearest picture that this generator can make is "
                 f"{i['rms']:.1f} grey levels (root mean square) from it."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -103,6 +103,8 @@ def personalise(
             "--redesign PRODUCT --group ID."
         )
     if redesign is not None:
+        if report or categories:
+            raise UsageError("--report and --category go with --user or --newcomer, not with --redesign.")
         _redesign(events, redesign, group, run, catalog, gain, seed, key, false_alarms, allow_copies, out, overwrite,
                   quiet, as_json)  # fmt: skip
         return
@@ -166,7 +168,8 @@ def _redesign(
 
 
 def _changed(result: RedesignResult) -> Iterator[str]:
-    yield f"{result.product}, for {result.shoppers:,} shoppers: {result.before:+.2f} before, {result.after:+.2f} after,"
+    who = f"{result.shoppers:,} shopper{'s' * (result.shoppers != 1)}"
+    yield f"{result.product}, for {who}: {result.before:+.2f} before, {result.after:+.2f} after,"
     yield f"in standard deviations over the catalogue; {result.liked_by:.0%} of them like it more."
     yield f"Changed by {result.change:.1f} grey levels: {', '.join(result.words) or 'nothing that has a name'}."
     yield f"The generator's nearest picture is {result.rms:.1f} grey levels from the photo."
@@ -180,12 +183,13 @@ def _lines(result: PersonaliseResult) -> Iterator[str]:
         yield f"{place:3}  {one.title or one.key}  ({one.category or 'no category'}, {one.product})"
     yield "Made:"
     for picture in result.pictures:
-        near = ", ".join(f"{p['title'] or p['product']} {p['similarity']:.2f}" for p in picture.nearest)
+        near = ", ".join(map(_near, picture.nearest))
         yield f"{picture.score:+5.2f}  {picture.path}  {picture.category}: {', '.join(picture.words)}; near {near}"
     if result.drivers:
         yield "Without it, the pictures would be liked so much less, and so many ranked products would go:"
+    titles = {row["product"]: row["title"] or row["key"] for row in result.history}
     for driver in result.drivers:
-        yield f"{-driver['effect']:+5.2f}  {driver['lost']:3}  {driver['name']}"
+        yield f"{-driver['effect']:+5.2f}  {driver['lost']:3}  {titles.get(driver['name'], driver['name'])}"
     for driver in result.without:
         made = ", ".join(sorted({m["category"] for m in driver["made"]}))
         yield f"{-driver['effect']:+5.2f}  {driver['lost']:3}  all {driver['items']} of {driver['name']}; made: {made}"
@@ -195,3 +199,8 @@ def _lines(result: PersonaliseResult) -> Iterator[str]:
     if result.next_pair:
         yield f"Ask next which is liked more: a, {result.next_pair[0]}, or b, {result.next_pair[1]}."
     yield f"Sheet: {result.sheet}" + (f"; page: {result.page}" if result.page else "")
+
+
+def _near(product: dict[str, Any]) -> str:
+    had = " (in the history)" if product["in_history"] else ""
+    return f"{product['title'] or product['key']} {product['similarity']:.2f}{had}"

@@ -17,17 +17,21 @@ NEW = "<the run at --out>"
 @click.command()
 @click.argument("catalog", required=False, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run. [runs/NNNNN-MODEL-CATALOG]")
-@click.option("--model", help="A name of `packshot models`. [the default recipe's]")
-@click.option("--recipe", type=click.Path(path_type=Path), help="A TOML file of settings.")
+@click.option("--model", help="A name of `packshot models`. [that of --recipe or --from, else vae]")
+@click.option(
+    "--recipe", type=click.Path(path_type=Path), help="A TOML file of settings, or a recipe by name: small-500."
+)
 @click.option("--set", "settings", multiple=True, metavar="A.B=VALUE", help="Change one setting; repeat for several.")
-@click.option("--budget", help="How long: 150s, 5m, 300cpu-s (CPU-seconds) or 200kimg (pictures).")
+@click.option("--budget", help="How long: 150s, 5m, 300cpu-s (CPU-seconds) or 200kimg (pictures). [150s]")
 @click.option("--size", type=int, help="Picture size in pixels. [32 for photos up to 32 px, else 64]")
 @click.option("--seed", type=int, help="Start of every random stream. [0]")
 @click.option(
     "--attributes", metavar="A,B", help="Learn these too: colour and pattern (seen in the photos), any column."
 )
 @click.option("--text-model", help="Learn the photos' titles too, by this run of --model clip or pretrained folder.")
-@click.option("--from", "origin", type=click.Path(path_type=Path), help="Begin with the weights of this run or model.")
+@click.option(
+    "--from", "origin", type=click.Path(path_type=Path), help="Begin with the weights of a run, model or products-64."
+)
 @click.option("--resume", is_flag=False, flag_value=NEW, metavar="[RUN]", help="Go on with the run RUN (or --out).")
 @click.option("--devices", default=1, show_default=True, help="Devices on each node, one process each.")
 @click.option("--nodes", default=1, show_default=True, help="Nodes (machines), under torchrun or Ray.")
@@ -81,6 +85,7 @@ def train(
     from packshot.jobs.engines import train_on
     from packshot.jobs.training import TrainJob
     from packshot.training import presets
+    from packshot.training.recipes import find_recipe
 
     if resume is not None:
         job = TrainJob(out=str(run), budget=budget)
@@ -97,13 +102,20 @@ def train(
             if model in (None, start.model):
                 model, settings = start.model, (*start.settings(), *settings)
         config = presets.resolve_config(
-            model=model, recipe=recipe, settings=settings, budget=budget, seed=seed, size=size
+            model=model,
+            recipe=None if recipe is None else find_recipe(recipe),
+            settings=settings,
+            budget=budget,
+            seed=seed,
+            size=size,
         )
         if dry_run:
             table = to_table(config)
             emit(table, as_json, lambda: _flat(table))
             return
         assert catalog is not None
+        if not (model or recipe or origin or quiet or as_json):
+            _hint_at_recipe(catalog, config.data.limit)
         command = shlex.join(["packshot", *(click.get_current_context().find_root().obj or [])])
         job = TrainJob(
             out=str(out or next_run(catalog, config.model)),
@@ -130,6 +142,21 @@ def train(
         # The result is on stdout already; an error there too would be a second JSON object.
         click.echo(f"Stopped before the budget was used up; go on with: packshot train --resume {result.run}", err=True)
         sys.exit(1)
+
+
+def _hint_at_recipe(catalog: Path, limit: int | None) -> None:
+    """Says on stderr that the default model is not for few photos, where there are few and nobody chose it."""
+    from packshot.catalog import open_catalog
+    from packshot.training.recipes import recipe_for
+
+    photos = min(open_catalog(catalog).summary["splits"].get("train", 0), limit or sys.maxsize)
+    name = recipe_for(photos)
+    if name is not None:
+        click.echo(
+            f"{photos:,} training photos are few, and the default model learns few by heart: --recipe {name} is for so "
+            "many, or begin with a ready-trained generator of such products by --from (packshot models).",
+            err=True,
+        )
 
 
 def _first_use(model: str, run: Path) -> str:

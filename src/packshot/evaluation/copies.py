@@ -21,7 +21,7 @@ from packshot.core.files import atomic_path, disk_errors
 from packshot.core.random import stream_seed
 from packshot.core.shapes import check_shape
 from packshot.evaluation.features import Features, Pixels, Step, cache_file, content_key, nothing
-from packshot.evaluation.figures import Figure, Floats, wilson_interval
+from packshot.evaluation.figures import Figure, Floats, where_from, wilson_interval
 from packshot.evaluation.neighbours import centred, squared_distances
 from packshot.models.features.net import FeatureNet
 
@@ -245,7 +245,7 @@ def compute_copies(
         protocol=f"nearest of {len(train.images):,} training photos by {net.protocol} features ({net.source}) and by "
         f"thumbnails; {limits}; Wilson interval",
         warning=f"copies_{net.name} needs at least {CALIBRATION_LEAST} test photos to tell what is too near, and fewer "
-        "were given. Look at the nearest pairs, or add photos to the catalogue.",
+        f"were given. Look at the nearest pairs. {where_from(n, 0, 1)}",
     )
     if thresholds is not None and n:
         hits = int(suspicious.sum())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from packshot.core.random import stream_seed
 from packshot.evaluation.features import Features, chunk_rows
-from packshot.evaluation.figures import Figure, Floats, bootstrap_interval, count_tag
+from packshot.evaluation.figures import Figure, Floats, bootstrap_interval, count_tag, where_from
 from packshot.models.features.net import FeatureNet
 
 Vectors = npt.NDArray[np.floating]
@@ -117,7 +117,11 @@ def compute_fd(fake: Features, real: Features, net: FeatureNet, *, seed: int) ->
         meaning="Distance between samples and test photos; lower is better, and it falls as n grows.",
         protocol=f"Frechet distance, {net.protocol} features ({net.source}), float64, {n:,} samples, {m:,} test photos",
         warning=f"{name} needs at least {least:,} samples and as many test photos; there are {n:,} and {m:,}. "
-        f"Read kid_{net.name} instead, which is sound from a few hundred.",
+        + (
+            f"Read kid_{net.name} instead, which is sound from a few hundred."
+            if min(n, m) >= KID_LEAST
+            else where_from(n, m, KID_LEAST)
+        ),
     )
     if min(n, m) < least:
         return figure
@@ -190,7 +194,7 @@ def compute_kid(fake: Features, real: Features, net: FeatureNet, *, seed: int) -
         protocol=f"squared MMD, kernel (x.y/{net.dim} + 1)^3, {net.protocol} features ({net.source}), float64, mean of "
         f"{KID_SUBSETS} subsets of {size:,}, {n:,} samples, {m:,} test photos",
         warning=f"{name} needs at least {KID_LEAST} samples and as many test photos; there are {n:,} and {m:,}. "
-        "Make more samples, or add photos to the catalogue.",
+        + where_from(n, m, KID_LEAST),
     )
     if min(n, m) < KID_LEAST:
         return figure

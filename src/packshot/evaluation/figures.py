@@ -77,6 +77,15 @@ def count_tag(n: int) -> str:
     return f"{n // 1000}k" if n >= 1000 and n % 1000 == 0 else str(n)
 
 
+def where_from(n: int, photos: int, least: int) -> str:
+    """Returns what to do where there are fewer than `least` of n samples or of the test photos: a sentence for each."""
+    lacking = {
+        "Make more samples (--n).": n < least,
+        "For more test photos ingest with a larger --test-share, or add photos to the catalogue.": photos < least,
+    }
+    return " ".join(sentence for sentence, lacks in lacking.items() if lacks)
+
+
 def wilson_interval(hits: int, n: int) -> tuple[float, float]:
     """Returns the 95 % interval of a share: [low, high] within [0, 1], and sensible for 0 or n hits.
 

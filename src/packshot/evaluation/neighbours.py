@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from packshot.evaluation.features import Features, chunk_rows
-from packshot.evaluation.figures import Figure, Floats, bootstrap_interval, share_interval
+from packshot.evaluation.figures import Figure, Floats, bootstrap_interval, share_interval, where_from
 from packshot.models.features.net import FeatureNet
 
 Counts = npt.NDArray[np.int64]
@@ -226,7 +226,7 @@ def compute_prdc(
             meaning=meaning + ideal,
             protocol=f"k = {k}, {net.protocol} features ({net.source}), {n:,} samples, {m:,} test photos",
             warning=f"{name} needs at least {PRDC_LEAST} samples and as many test photos; there are {n:,} and {m:,}. "
-            "Make more samples, or add photos to the catalogue.",
+            + where_from(n, m, PRDC_LEAST),
         )
         if enough:
             value, *influences = shares[kind]

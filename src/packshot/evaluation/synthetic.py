@@ -11,7 +11,7 @@ import numpy as np
 
 from packshot.evaluation.agreement import Classifier, Labels, train_classifier
 from packshot.evaluation.features import Pixels
-from packshot.evaluation.figures import Figure, wilson_interval
+from packshot.evaluation.figures import Figure, where_from, wilson_interval
 
 LEAST = 200
 
@@ -60,7 +60,7 @@ def _accuracy(
         meaning=f"Share of unseen photos that a classifier trained on {what} puts in the right category.",
         protocol="the small convolutional net of the agreement figure, one training; Wilson interval",
         warning=f"{name} needs at least {LEAST} pictures to train on and {LEAST} test photos; there are "
-        f"{len(labels):,} and {count:,}.",
+        f"{len(labels):,} and {count:,}. {where_from(len(labels), count, LEAST)}",
     )
     if min(len(labels), count) < LEAST:
         return figure

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -243,14 +243,20 @@ def _create_moved(request: CreateRequest, own: SamplesRequest, moved: Sequence[t
     run, generator = RunFolder.open(request.run), load_run_generator(request.run)
     asked = find_asked(generator, run, request)
     gate = request_gate(run, request)
-    points = _points(request, own, run, generator, asked.labels)
     step = sum((steps * torch.tensor(s.step) for s, steps in moved), torch.zeros(generator.noise(0, 0, 1).shape[1]))
+
+    def move(eps: Tensor, label: Tensor) -> Tensor:
+        z = eps if generator.prior is None else generator.prior(eps, label)
+        return generator.whiten(z + step, label) if moved else eps
+
+    points = _points(request, own, run, generator, asked.labels, move)
 
     def make(eps: Tensor, labels: Sequence[int]) -> Any:
         label = torch.as_tensor(labels, dtype=torch.int64)
-        z = eps if generator.prior is None else generator.prior(eps, label)
         cond = None if asked.cond is None else np.repeat(asked.cond, len(labels), axis=0)
-        white = generator.whiten(z + step, label) if moved else eps
+        if points.draw is not None:
+            return points.draw(eps, labels, cond)
+        white = move(eps, label)
         return generator.pictures(white, label, truncation_psi=request.truncation_psi, cond=cond)
 
     def draw(places: Any, attempt: int) -> Any:
@@ -288,10 +294,16 @@ def _create_moved(request: CreateRequest, own: SamplesRequest, moved: Sequence[t
 
 
 def _points(
-    request: CreateRequest, own: SamplesRequest, run: RunFolder, generator: TrainedGenerator, labels: Sequence[int]
+    request: CreateRequest,
+    own: SamplesRequest,
+    run: RunFolder,
+    generator: TrainedGenerator,
+    labels: Sequence[int],
+    move: Callable[[Tensor, Tensor], Tensor],
 ) -> Points:
     """Returns the points of `create`; of a photo those from `own.offset` on, from the noise that was found for it."""
-    from packshot.sampling.inversion import vary
+    import torch
+
     from packshot.tasks.copy_gate import noise_again
     from packshot.tasks.create import VARIATION
     from packshot.tasks.points import Points, check_fraction, sample_points
@@ -301,17 +313,22 @@ def _points(
     variation = VARIATION if request.variation is None else request.variation
     check_fraction("--variation", variation)
     near, label, about = _find(request, own, run, generator, labels)
+    near = move(near[None], torch.tensor([label]))[0]
     count = request.n if variation > 0 else 1
 
+    def draw(noise: Tensor, labels: Sequence[int], cond: Any) -> Any:
+        return generator.siblings(near, noise, labels, variation, cond)
+
     def again(places: Any, attempt: int) -> Tensor:
-        return vary(near, noise_again(generator, request.seed, places + own.offset, attempt), variation)
+        return noise_again(generator, request.seed, places + own.offset, attempt)
 
     return Points(
-        vary(near, generator.noise(request.seed, own.offset, count), variation),
+        generator.noise(request.seed, own.offset, count),
         [label] * count,
         "sample_like",
         {"seed": request.seed, "variation": variation, "ingredients": [about]},
         ingredients=[about],
+        draw=draw,
         again=again if variation > 0 else None,
     )
 

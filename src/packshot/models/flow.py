@@ -15,6 +15,8 @@ from torch import Tensor, nn
 FREQUENCIES = 32
 HIGHEST = 500.0
 CONDITION = 128
+DRAWS = 64
+"""Noises, at as many times, over which it is averaged how ill a code fits its label."""
 ASKED = "asked.weight"
 """How the name of the one weight ends that has a column for each number of a condition."""
 GUIDED = (0.1, 0.9)
@@ -124,6 +126,29 @@ class CodeFlow(nn.Module):
     def sample(self, z: Tensor, label: Tensor, cond: Tensor | None = None) -> Tensor:
         """Returns codes [N, D] for z [N, D], label [N] and cond [N, A]: Heun's method from t = 0 to 1."""
         return self._solve(z, label, cond, 0.0, 1.0) * self.std + self.mean
+
+    def near(self, code: Tensor, z: Tensor, label: Tensor, share: float, cond: Tensor | None = None) -> Tensor:
+        """Returns codes [N, D] like `code` [N, D]: noise takes the place of a share of it, and the flow goes on there.
+
+        Meng et al. 2022, arXiv:2108.01073 (SDEdit), along the straight paths. Share 0 gives `code` itself, 1 what
+        `sample` gives for z [N, D].
+        """
+        x = torch.lerp(z, (code - self.mean) / self.std, 1 - share)
+        return self._solve(x, label, cond, 1 - share, 1.0) * self.std + self.mean
+
+    def misfit(self, code: Tensor, label: Tensor) -> Tensor:
+        """Returns how ill codes [N, D] fit their label [N]: the velocity's mean square error over DRAWS noises, [N].
+
+        Of several labels the one with the least suits a code best (Li et al. 2023, arXiv:2303.16203). The noises are
+        the same for all, and for each call.
+        """
+        z = torch.randn(DRAWS, code.shape[1], generator=torch.Generator().manual_seed(0)).to(code)
+        t = (torch.arange(DRAWS).to(code) + 0.5) / DRAWS
+        code = ((code - self.mean) / self.std)[:, None]
+        code_t = torch.lerp(z, code, t[:, None])  # [N, DRAWS, D]
+        n = len(label)
+        velocity = self(code_t.flatten(0, 1), t.repeat(n), label.repeat_interleave(DRAWS)).view(n, DRAWS, -1)
+        return (velocity - (code - z)).square().mean((1, 2))
 
     def invert(self, code: Tensor, label: Tensor) -> Tensor:
         """Returns the z [N, D] that `sample` turns into `code`, nearly: the same way back, in as many steps."""

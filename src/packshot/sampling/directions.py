@@ -133,7 +133,13 @@ def _code_components(half: Tensor) -> Tensor:
 
 
 def _layers_of_z(generator: TrainedGenerator, seed: int) -> list[nn.Module]:
-    """Returns the first two weighted layers, in the order of their use, whose output depends on z (one if only one)."""
+    """Returns the first two weighted layers, in the order of their use, whose output depends on z (one if only one).
+
+    Of a network with `layer_of_codes` that one: in a flow's own layers z has only begun to become a code.
+    """
+    own = getattr(generator.network, "layer_of_codes", None)
+    if own is not None:
+        return [own]
     eps = generator.noise(seed, 0, 2)
     label = torch.zeros(2, dtype=torch.int64)
     outputs: dict[nn.Module, Tensor] = {}

@@ -3,6 +3,7 @@
 Letters: N pictures, K categories, z prior sample.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -123,6 +124,36 @@ class TrainedGenerator:
         """Returns uint8 pictures [N, H, W, C] for the network's own z [N, z_dim]; the margin is cut off."""
         return self._images(self.decode, z, labels, None)
 
+    def siblings(
+        self,
+        eps: Tensor,
+        noise: Tensor,
+        labels: Tensor | Sequence[int],
+        variation: float,
+        cond: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Returns uint8 pictures [N, H, W, C] like that of eps [D]; the margin is cut off.
+
+        A network with `siblings` (a flow, whose noise knows no near and far) has its own way; unless `cond` asks for
+        something: then the noise is kept and what is asked for changes. For all others the noise is turned.
+
+        Args:
+            eps: noise of the picture that they shall be like.
+            noise: ~ N(0, I), [N, D], of the free samples at the other end.
+            labels: N categories.
+            variation: 0 gives the picture itself, 1 free samples.
+            cond: as for `pictures`.
+        """
+        own = getattr(self.network, "siblings", None)
+        if own is None or cond is not None:
+            return self.pictures(vary(eps, noise, variation), labels, cond=cond)
+
+        def make(noise: Tensor, label: Tensor, cond: None) -> Tensor:
+            made: Tensor = own(eps.to(noise).expand(len(noise), -1), noise, label, variation)
+            return made
+
+        return self._images(make, noise, labels, None)
+
     def _images(
         self, make: Callable[..., Tensor], points: Tensor, labels: Tensor | Sequence[int], cond: np.ndarray | None
     ) -> np.ndarray:
@@ -150,6 +181,15 @@ def cut_margin(images: np.ndarray, margin: int) -> np.ndarray:
 def equal_shares(n: int, categories: int) -> np.ndarray:
     """Returns labels int64 [n], 0, 1, ... K-1, 0, 1, ...: every category the same number of times, or one more."""
     return np.arange(n, dtype=np.int64) % categories
+
+
+def vary(eps: Tensor, noise: Tensor, variation: float) -> Tensor:
+    """Returns noise [N, D] between `eps` [D] (variation 0) and `noise` [N, D] (variation 1).
+
+    cos(t) eps + sin(t) noise, t = variation * pi / 2: where both are N(0, I), so is every mixture.
+    """
+    angle = variation * math.pi / 2
+    return math.cos(angle) * eps[None] + math.sin(angle) * noise
 
 
 def interpolate(a: Tensor, b: Tensor, steps: int) -> Tensor:

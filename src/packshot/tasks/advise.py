@@ -12,7 +12,7 @@ import torch
 
 from packshot.catalog import Catalog, open_catalog
 from packshot.core.config import build_config
-from packshot.core.errors import PackshotError, UsageError, lookup
+from packshot.core.errors import PackshotError, UsageError
 from packshot.core.files import disk_errors, read_json, write_json, write_text
 from packshot.core.progress import Progress
 from packshot.core.runs import RunFolder, append_jsonl
@@ -22,12 +22,12 @@ from packshot.sampling.generator import load_generator
 from packshot.tasks.advise_begun import ADVICE, TRIALS, Begun, Meter, read_begun, read_evidence
 from packshot.tasks.advise_choice import Evidence, choose, rank
 from packshot.tasks.advise_measure import Shelf, Yardstick, open_shelf, waiting_features
-from packshot.tasks.advise_needs import NEEDS
 from packshot.tasks.advise_plan import (
     LEAST_TRIAL,
     Candidate,
     Costs,
     Plan,
+    least_judges,
     make_plan,
     plan_lines,
     round_sizes,
@@ -195,7 +195,7 @@ def _read_result(file: Path) -> AdviseResult:
 
 
 def _start(request: AdviseRequest, begun: Begun | None) -> _Start:
-    lookup("need", request.need, NEEDS)
+    least = least_judges(request.need)
     meter = Meter.of(request.budget, begun.used if begun is not None else 0.0)
     accelerator = request.device
     if accelerator == "auto":
@@ -203,7 +203,7 @@ def _start(request: AdviseRequest, begun: Begun | None) -> _Start:
     elif accelerator == "cuda" and not torch.cuda.is_available():
         raise PackshotError("There is no CUDA device here; use --device cpu.")
     photos = open_catalog(request.catalog)
-    shelf = open_shelf(photos)
+    shelf = open_shelf(photos, least, request.seed)
     if begun is None:
         unit = "cpu-s" if accelerator == "cpu" else "s"
         costs = _measure_costs(shelf, photos, meter, unit)
@@ -365,12 +365,14 @@ class _Trials:
         if again or folder.is_dir():
             result = training.resume(folder, budget=budget, devices=devices, quiet=True, deadline=deadline)
         else:
+            facts = self.start.begun.plan.facts
+            limit = (f"data.limit={facts.seen}",) if facts.held else ()
             config = resolve_config(
                 model=candidate.model,
-                settings=(*candidate.settings, *QUIET_LOOP),
+                settings=(*candidate.settings, *QUIET_LOOP, *limit),
                 budget=budget,
                 seed=self.request.seed,
-                size=self.start.begun.plan.facts.size,
+                size=facts.size,
             )
             catalog = self.request.catalog
             result = training.train(

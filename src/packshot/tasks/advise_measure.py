@@ -5,7 +5,7 @@ Letters: n samples, m test photos, N training photos, K categories.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from packshot.catalog import Catalog, Packed
-from packshot.core.random import stream_seed
+from packshot.core.random import draw_subset, stream_seed
 from packshot.evaluation.copies import PhotoSet, Thresholds, calibrate, compute_copies, compute_thumbnails
 from packshot.evaluation.distribution import compute_kid
 from packshot.evaluation.evaluate import fit_samples
@@ -27,7 +27,7 @@ from packshot.models.ranges import to_model, to_uint8
 from packshot.models.spec import usual_size
 from packshot.sampling.generator import TrainedGenerator, cut_margin, equal_shares
 from packshot.tasks.advise_needs import KID, RECON
-from packshot.tasks.advise_plan import RECON_PHOTOS, SAMPLES, CatalogFacts, measure_variety
+from packshot.tasks.advise_plan import RECON_PHOTOS, SAMPLES, CatalogFacts, held_back, measure_variety
 
 RECONSTRUCTED = 500
 LOOKED_AT = 1_000
@@ -39,8 +39,9 @@ class Shelf:
     """The photos of a catalogue as trials see them.
 
     Attributes:
-        train: N training photos.
-        test_images: uint8 [m, S, S, C], at most 1,000 test photos, always the same ones.
+        train: N training photos: those that trials learn from.
+        test_images: uint8 [m, S, S, C], photos that no trial sees: at most 1,000 test photos, always the same ones, or
+            all of them and training photos that are held back.
         test_labels: int64 [m].
         facts: of the catalogue.
     """
@@ -51,8 +52,15 @@ class Shelf:
     facts: CatalogFacts
 
 
-def open_shelf(photos: Catalog) -> Shelf:
-    """Packs the photos at the size that `packshot train` would choose, and finds out what the catalogue is."""
+def open_shelf(photos: Catalog, least: int, seed: int) -> Shelf:
+    """Packs the photos at the size that `packshot train` would choose, and finds out what the catalogue is.
+
+    Args:
+        photos: the catalogue.
+        least: unseen photos that are needed; where the test photos are fewer, training photos are held back, if they
+            are enough. Not where there are generated pictures to train on, whose places are between those of photos.
+        seed: of the trials: they learn from what `draw_subset` leaves them.
+    """
     size = usual_size(photos.native.side)
     channels: Literal[1, 3] = 1 if photos.native.channels == 1 else 3
     train = photos.packed("train", size, channels)
@@ -62,6 +70,7 @@ def open_shelf(photos: Catalog) -> Shelf:
         tests = len(test.images)
         chosen = np.sort(_order("test photos", tests)[: SAMPLES[0]])
         images, labels = np.ascontiguousarray(test.images[chosen]), test.labels[chosen]
+    held = 0 if photos.synthetic else held_back(len(train.images), tests, least)
     some = np.sort(_order("variety", len(train.images))[:LOOKED_AT])
     counts = np.bincount(train.labels, minlength=len(photos.categories))
     facts = CatalogFacts(
@@ -72,7 +81,15 @@ def open_shelf(photos: Catalog) -> Shelf:
         size=size,
         channels=channels,
         variety=measure_variety(compute_thumbnails(train.images[some]), train.labels[some]),
+        held=held,
     )
+    if held:
+        seen = draw_subset(facts.train, facts.seen, seed)
+        unseen = np.setdiff1d(np.arange(facts.train), seen)
+        images = np.concatenate([images, train.images[unseen]])
+        labels = np.concatenate([labels, train.labels[unseen]])
+        ids = [train.photo_ids[i] for i in seen]
+        train = replace(train, images=train.images[seen], labels=train.labels[seen], photo_ids=ids)
     return Shelf(train, images, labels, facts)
 
 

@@ -24,6 +24,9 @@ SMALL = 2_000
 FIGURE_PHOTOS, RECON_PHOTOS = 200, 30
 """Test photos that the figures need at least: KID, precision, recall and copies; reconstruction."""
 
+HELD_SHARE = 0.5
+"""At most this share of the training photos is held back from the trials, to judge where test photos are too few."""
+
 LARGEST_BATCH = 64
 """Fewer training photos than this do not fill a batch of every candidate's preset."""
 
@@ -58,6 +61,7 @@ class CatalogFacts:
         size: side of the training pictures, in pixels.
         channels: 1 grey, 3 RGB.
         variety: mean distance of two photos of a category, see `measure_variety`; None: no category has two.
+        held: training photos that no trial sees, which judge beside the test photos (`held_back`).
     """
 
     train: int
@@ -67,6 +71,17 @@ class CatalogFacts:
     size: int
     channels: int
     variety: float | None
+    held: int = 0
+
+    @property
+    def judges(self) -> int:
+        """Photos that trials are compared with."""
+        return self.test + self.held
+
+    @property
+    def seen(self) -> int:
+        """Photos that trials learn from."""
+        return self.train - self.held
 
 
 @dataclass(frozen=True)
@@ -159,6 +174,24 @@ def measure_variety(thumbnails: npt.NDArray[np.floating], labels: npt.NDArray[np
     return total / pairs if pairs else None
 
 
+def least_judges(need: str) -> int:
+    """Returns how many unseen photos the figure that decides needs at least.
+
+    Raises:
+        UsageError: no such need; the nearest is suggested.
+    """
+    return RECON_PHOTOS if lookup("need", need, NEEDS).judged_by == RECON else FIGURE_PHOTOS
+
+
+def held_back(train: int, test: int, least: int) -> int:
+    """Returns how many training photos have to be held back for `least` unseen ones; 0: none, or it would be too many.
+
+    Most shops have so few photos that their test split, a tenth of them, tells no models apart.
+    """
+    lacking = least - test
+    return lacking if 0 < lacking <= HELD_SHARE * train else 0
+
+
 def choose_candidates(need: str, facts: CatalogFacts) -> tuple[tuple[Candidate, ...], dict[str, str]]:
     """Returns the candidates, best hope first, and why other models of the table are none.
 
@@ -177,8 +210,8 @@ def choose_candidates(need: str, facts: CatalogFacts) -> tuple[tuple[Candidate, 
         if small and entry.family == "gan":
             settings = (AUGMENT,)
             why = f"{why}; below {SMALL:,} photos its discriminator sees them augmented, against learning them by heart"
-        if facts.train < LARGEST_BATCH:
-            settings += (f"loop.batch_size={min(16, facts.train)}",)
+        if facts.seen < LARGEST_BATCH:
+            settings += (f"loop.batch_size={min(16, facts.seen)}",)
         chosen.append(Candidate(name, settings, why))
     for name in PICTURE_MODELS:
         if name not in wanted.candidates:
@@ -238,15 +271,15 @@ def make_plan(need: str, facts: CatalogFacts, left: float, costs: Costs, unit: s
         memory_mb=0,
         notes=_notes(facts),
     )
-    least_photos = RECON_PHOTOS if judged_by == RECON else FIGURE_PHOTOS
-    if facts.test < least_photos:
+    least_photos = least_judges(need)
+    if facts.judges < least_photos:
         note = (
             f"{facts.test:,} test photos are too few to tell models apart ({least_photos} are needed for the figure "
             "that decides), so there are no trials; ingest with a larger --test-share, or add photos."
         )
         return replace(plan, notes=(*plan.notes, note))
     least = LEAST_TRIAL * (facts.size / 32) ** 2
-    wanted = facts.test >= FIGURE_PHOTOS and costs.waiting[1] * costs.feature <= COPIES_SHARE * left
+    wanted = facts.judges >= FIGURE_PHOTOS and costs.waiting[1] * costs.feature <= COPIES_SHARE * left
     for copies, n, samples in _choices(len(candidates), wanted):
         sizes, prepare = round_sizes(n), _prepare(costs, copies)
         overhead = _overhead(facts, costs, copies, samples)
@@ -292,9 +325,9 @@ def _prepare(costs: Costs, copies: bool) -> float:
 
 def _overhead(facts: CatalogFacts, costs: Costs, copies: bool, samples: int) -> float:
     """Seconds of a trial beside its training."""
-    cpu = KID_COST * min(samples, facts.test) ** 2 + START_COST + SAMPLE_COST
+    cpu = KID_COST * min(samples, facts.judges) ** 2 + START_COST + SAMPLE_COST
     if copies:
-        cpu += NEAREST_COST * samples * facts.train
+        cpu += NEAREST_COST * samples * facts.seen
     return samples * costs.feature + cpu * costs.cpu
 
 
@@ -307,11 +340,11 @@ def _memory(facts: CatalogFacts, copies: bool) -> int:
 
 
 def _no_copies(facts: CatalogFacts, costs: Costs) -> str:
-    if facts.test < FIGURE_PHOTOS:
-        return f"Copies are not looked for: that needs {FIGURE_PHOTOS} test photos, and there are {facts.test:,}."
+    if facts.judges < FIGURE_PHOTOS:
+        return f"Copies are not looked for: that needs {FIGURE_PHOTOS} test photos, and there are {facts.judges:,}."
     seconds = costs.waiting[1] * costs.feature
     return (
-        f"Copies are not looked for: the features of {facts.train:,} training photos would take about {seconds:.0f} s "
+        f"Copies are not looked for: the features of {facts.seen:,} training photos would take about {seconds:.0f} s "
         "once; `packshot evaluate` computes and keeps them."
     )
 
@@ -321,7 +354,12 @@ def _notes(facts: CatalogFacts) -> tuple[str, ...]:
     if facts.train < SMALL:
         notes.append(
             f"{facts.train:,} training photos are few: watch the share of copies, and think of starting from a run on "
-            "a larger catalogue (`packshot train --from RUN`)."
+            "a larger catalogue (`packshot train --from RUN`; of clothing, --from products-64)."
+        )
+    if facts.held:
+        notes.append(
+            f"{facts.test:,} test photos are too few to tell models apart, so {facts.held:,} training photos judge "
+            f"beside them: the trials learn from the other {facts.seen:,}, the recommended command from all."
         )
     poor = [name for name, count in facts.categories.items() if count < 50]
     if poor and len(facts.categories) > 1:

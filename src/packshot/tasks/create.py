@@ -213,6 +213,8 @@ def _pixels(
 
     def make(eps: Tensor, labels: Sequence[int]) -> npt.NDArray[np.uint8]:
         cond = None if asked is None else np.repeat(asked, len(labels), axis=0)
+        if points.draw is not None:
+            return points.draw(eps, labels, cond)
         return generator.pictures(eps, labels, truncation_psi=request.truncation_psi, cond=cond)
 
     def draw(places: npt.NDArray[np.int64], attempt: int) -> npt.NDArray[np.uint8]:
@@ -246,7 +248,7 @@ def _beside(
             )
         if not (near and generated):
             shown.append((picture, caption))
-    return notes, shown
+    return list(dict.fromkeys(notes)), shown
 
 
 def _check(request: CreateRequest) -> None:

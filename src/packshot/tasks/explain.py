@@ -78,7 +78,7 @@ def explain(
     about = run.read()
     folder = out or run.path / "explain"
     with Progress("Explaining", 1.0, quiet=quiet) as bar:
-        photos, note = _photos(about, generator)
+        photos, note = _photos(about, generator, run.is_shipped)
         bar.update(0.05, "classifier")
         classifier = None if photos is None else _classifier(photos)
         measure = _Measure(generator, None if photos is None else photos.train, classifier, n, seed)
@@ -121,7 +121,9 @@ class _Photos:
     catalog: Catalog
 
 
-def _photos(about: Mapping[str, Any], generator: TrainedGenerator) -> tuple[_Photos | None, str]:
+def _photos(about: Mapping[str, Any], generator: TrainedGenerator, shipped: bool) -> tuple[_Photos | None, str]:
+    if shipped:
+        return None, "No photos beside the samples: those that it learned from do not come with it."
     try:
         catalog = open_run_catalog(about, None)
         train = run_pictures(catalog, about, generator, "train")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def report_fairness(
     )
     held = hold_out(interactions, seed=request.seed, cold_share=0)
     preference, _ = fit_model(request, catalog, products, features, held.train)
-    # Without pictures all look different: a list is as varied as any other.
+    # Without pictures none looks like another: no list is more varied than any other.
     looks = unit_rows(features.rows) if features is not None else np.zeros((len(products.rows), 1), np.float32)
     rows = compare_tradeoffs(
         preference,
@@ -80,6 +80,8 @@ def report_fairness(
         asked=held.warm,
         seen=held.seen,
     )
+    if features is None:
+        rows = [replace(row, diversity=None) for row in rows]
     notes = ["Nobody can say whether a product that was not shown would have been liked: hits are of what was found."]
     if features is None:
         notes.append("The catalogue has no pictures that may be learned from, so how varied lists are is not known.")

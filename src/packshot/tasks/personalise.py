@@ -22,10 +22,10 @@ from packshot.release.door import check_free, release_set
 from packshot.sampling.generator import sheet_scale
 from packshot.tasks.copy_gate import Passed, gate_sentence, pass_gate, refused_names, request_gate
 from packshot.tasks.personalise_page import write_page
-from packshot.tasks.rank import Fitted, Ranked, find_shopper, profile_of
+from packshot.tasks.personalise_words import notes_of, say_wish
+from packshot.tasks.rank import MOST, Fitted, Ranked, find_shopper, profile_of
 from packshot.tasks.trained import generated_picture, slug
 from packshot.tasks.workshop import Asked, Workshop, ask_newcomer, attributes_of, open_workshop
-from packshot.taste.asking import TEXT, Wish
 from packshot.taste.making import POSSIBLE, Made, Maker, MakeSettings
 from packshot.taste.products import Products
 from packshot.taste.store import Event, Store, open_store
@@ -88,7 +88,8 @@ class MadePicture:
         score: predicted preference, in standard deviations over the catalogue's products, above their mean.
         realism: distance to the nearest real photo in features, over the largest that is allowed.
         words: its colour, and how it differs from the average product of its category.
-        nearest: products that can be bought, with their similarity (cosine), the nearest first.
+        nearest: products that can be bought, with their similarity (cosine), the nearest first, and whether they are
+            `in_history`.
         moved: whether it came of the search near the best samples.
     """
 
@@ -151,6 +152,8 @@ def personalise(request: PersonaliseRequest, *, quiet: bool = True) -> Personali
         PackshotError: no trained model there, the catalogue has no pictures to learn from, a file of that name exists,
             or the generator makes nothing but copies.
     """
+    if not 1 <= request.places <= MOST:
+        raise UsageError(f"--places is {request.places}; it can be 1 to {MOST}.")
     with Progress("Personalising", 1.0, quiet=quiet) as bar:
         store = open_store(request.events)
         name = _shopper(request, store)
@@ -168,7 +171,7 @@ def personalise(request: PersonaliseRequest, *, quiet: bool = True) -> Personali
         bar.update(0.75, "why")
         why = _Why.ask(workshop, row, kept, request.places, gate)
         pictures = _pictures(request, workshop, kept, passed.said)
-        described = _described(request, workshop, kept)
+        described = _described(request, workshop, kept, row)
         sheet = contact_sheet(
             pictures, max(1, round(np.sqrt(len(pictures)))), None, sheet_scale(workshop.maker.generator.spec.size)
         )
@@ -188,7 +191,7 @@ def personalise(request: PersonaliseRequest, *, quiet: bool = True) -> Personali
             copy_gate=gate_sentence(gate),
             refused_copies=passed.refused,
             refused_near=refused_names(gate, run, passed),
-            notes=[*(_notes(workshop.fitted, row) if name else [_newcomer(request)]), *map(_wished, kept.wishes)],
+            notes=[*notes_of(request, workshop.fitted, name, row, len(described)), *map(say_wish, kept.wishes)],
             next_pair=[workshop.fitted.products.names[i] for i in asked.pair] if asked else [],
         )
         if page is not None:
@@ -289,11 +292,12 @@ def _attributes(maker: Maker, cond: Floats) -> dict[str, Any]:
     return {"attributes": attributes} if attributes else {}
 
 
-def _described(request: PersonaliseRequest, workshop: Workshop, made: Made) -> list[MadePicture]:
+def _described(request: PersonaliseRequest, workshop: Workshop, made: Made, row: int | None) -> list[MadePicture]:
     generator = workshop.maker.generator
     names = [generator.categories[int(y)] for y in made.labels]
     words = workshop.shelf.differences(workshop.maker.fit(made.pixels), names)
     near = workshop.shelf.nearest(made.features)
+    touched = set() if row is None else set(workshop.fitted.interactions.matrix[row].indices.tolist())
     rows = workshop.fitted.products.rows
     return [
         MadePicture(
@@ -303,7 +307,16 @@ def _described(request: PersonaliseRequest, workshop: Workshop, made: Made) -> l
             round(float(made.scores[i]), 3),
             round(float(made.distance[i]), 3),
             words[i],
-            [{"product": rows[k].name, "title": rows[k].title, "similarity": s} for k, s in near[i]],
+            [
+                {
+                    "product": rows[k].name,
+                    "title": rows[k].title,
+                    "key": rows[k].key,
+                    "similarity": similarity,
+                    "in_history": k in touched,
+                }
+                for k, similarity in near[i]
+            ],
             bool(made.moved[i]),
         )
         for i in range(len(names))
@@ -338,6 +351,7 @@ def _history(products: Products, events: Sequence[Event], row: int | None, fitte
         {
             "product": products.rows[i].name,
             "title": products.rows[i].title,
+            "key": products.rows[i].key,
             "category": products.rows[i].category,
             "kinds": sorted(set(kinds.get(products.rows[i].name, []))),
             "weight": round(w, 3),
@@ -367,33 +381,3 @@ def _said_without(driver: Driver, workshop: Workshop) -> dict[str, Any]:
         "ranked": [rows[i].name for i in driver.ranked.tolist()],
         "made": [{"category": c, "words": w} for c, w in zip(names, words, strict=True)],
     }
-
-
-def _wished(wish: Wish) -> str:
-    if wish.attribute == TEXT:
-        return (
-            f"Every second picture of the search for a {wish.category} was asked for the words '{wish.value}': "
-            f"products of that name are liked more than others of the category, by {wish.gain:.2f} standard deviations."
-        )
-    return (
-        f"Every second picture of the search was asked for {wish.attribute} {wish.value}: samples that were asked for "
-        f"it are liked more than those that were asked for others, by {wish.gain:.2f} standard deviations."
-    )
-
-
-def _newcomer(request: PersonaliseRequest) -> str:
-    n = len(request.choices)
-    return (
-        f"A newcomer, by {n:,} choice{'s' * (n != 1)} between two products each; nothing of it is stored."
-        if n
-        else "A newcomer of whom nothing is known yet: list and pictures are what shoppers like in general."
-    )
-
-
-def _notes(fitted: Fitted, row: int | None) -> list[str]:
-    if row is None or fitted.interactions.positive[row].nnz == 0:
-        return [
-            "This shopper was positive about nothing yet: list and pictures are what shoppers like in general, and no "
-            "past item can explain them. A few choices between pictures tell more (docs/personalise.md, Newcomers)."
-        ]
-    return []

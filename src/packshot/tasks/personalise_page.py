@@ -40,16 +40,20 @@ def write_page(
         loader=PackageLoader("packshot.tasks", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     page = environment.get_template("personalise.html.j2").render(
-        title="Made for one shopper",
-        lead=f"{len(result.history):,} products in the history, {len(workshop.fitted.products.rows):,} in the "
-        f"catalogue; pictures by a '{result.model}', seed {result.seed}.",
+        title="Made for one shopper" if result.user else "Made for a newcomer",
+        lead=(f"{len(result.history):,} products in the history, " if result.user else "")
+        + f"{len(workshop.fitted.products.rows):,} products in the catalogue; pictures by a '{result.model}', seed "
+        f"{result.seed}.",
+        newcomer=result.user is None,
+        pair=[_pair(name, letter, workshop) for name, letter in zip(result.next_pair, "ab", strict=False)],
         shown=SHOWN,
         notes=result.notes,
         history=[_history(row, workshop) for row in result.history[:MOST_HISTORY]],
+        more_history=max(0, len(result.history) - MOST_HISTORY),
         ranked=[
             {
                 "picture": _product(one.product, workshop),
-                "name": one.title or one.product,
+                "name": one.title or one.key,
                 "about": one.category or "no category",
                 "cold": not one.events,
             }
@@ -57,7 +61,7 @@ def write_page(
         ],
         made=[_made(one, picture, workshop) for one, picture in zip(result.pictures, pictures, strict=True)],
         drivers=result.drivers,
-        names={p.name: p.title or p.name for p in workshop.fitted.products.rows},
+        names={p.name: p.label for p in workshop.fitted.products.rows},
         product={d["name"]: _product(d["name"], workshop) for d in result.drivers},
         without=[_without(driver, workshop) for driver in without],
         copy_gate=result.copy_gate,
@@ -69,10 +73,19 @@ def write_page(
 def _history(row: dict[str, Any], workshop: Workshop) -> dict[str, Any]:
     return {
         "picture": _product(row["product"], workshop),
-        "name": row["title"] or row["product"],
+        "name": row["title"] or row["key"],
         "about": ", ".join(row["kinds"]),
         "category": row["category"] or "no category",
         "weight": f"{row['weight']:+.2f}",
+    }
+
+
+def _pair(name: str, letter: str, workshop: Workshop) -> dict[str, Any]:
+    products = workshop.fitted.products
+    return {
+        "picture": _product(name, workshop),
+        "name": products.rows[products.number[name]].label,
+        "letter": letter,
     }
 
 
@@ -87,7 +100,8 @@ def _made(one: MadePicture, picture: ProductImage, workshop: Workshop) -> dict[s
         "nearest": [
             {
                 "picture": _product(near["product"], workshop),
-                "name": near["title"] or near["product"],
+                "name": near["title"] or near["key"],
+                "had": near["in_history"],
                 "similarity": f"{near['similarity']:.2f}",
             }
             for near in one.nearest
@@ -103,7 +117,9 @@ def _without(driver: Driver, workshop: Workshop) -> dict[str, Any]:
         "count": driver.items,
         "effect": f"{-driver.effect:+.2f}",
         "lost": driver.lost,
-        "ranked": [{"picture": _product(rows[i].name, workshop), "name": rows[i].name} for i in driver.ranked.tolist()],
+        "ranked": [
+            {"picture": _product(rows[i].name, workshop), "name": rows[i].label} for i in driver.ranked.tolist()
+        ],
         "made": [
             {
                 "picture": _address(

@@ -23,7 +23,7 @@ from packshot.images.resize import fit_square, to_grey, to_rgb
 from packshot.models.gan.stylegan2 import StyleGAN2Generator
 from packshot.models.ranges import to_model, to_uint8
 from packshot.sampling.generator import TrainedGenerator, cut_margin, interpolate
-from packshot.sampling.inversion import Inversion, invert, vary
+from packshot.sampling.inversion import Inversion, invert
 from packshot.tasks.copy_gate import noise_again
 from packshot.tasks.trained import generated_picture, slug
 
@@ -43,6 +43,7 @@ class Points:
         ingredients: photos that were used: `name`, `sha256`, `label`, `rms`.
         pixels: the pictures, uint8 [N, H, W, C], where they are made of more than `eps` and `labels`; else None.
         each: more of what is said of each picture; empty: nothing.
+        draw: makes uint8 pictures of eps, labels and the condition; None: the generator's `pictures` does.
         again: other noise [n, D] for the pictures at some places, at attempt 1, 2, ...; None: the pictures are given.
     """
 
@@ -56,6 +57,7 @@ class Points:
     ingredients: list[dict[str, Any]] = field(default_factory=list)
     pixels: npt.NDArray[np.uint8] | None = None
     each: Sequence[Mapping[str, Any]] = ()
+    draw: Callable[[Tensor, Sequence[int], npt.NDArray[np.float32] | None], npt.NDArray[np.uint8]] | None = None
     again: Callable[[npt.NDArray[np.int64], int], Tensor] | None = None
 
 
@@ -97,19 +99,19 @@ def like_points(
 ) -> Points:
     """n variations of a photo; with variation 0 its reconstruction alone."""
     found = find_photo(generator, run, photo, labels, seed)
+    eps = found.inversion.eps
     noise = generator.noise(seed, 0, n if variation > 0 else 1)
-    eps = vary(found.inversion.eps, noise, variation)
-    own = [found.inversion.label] * len(eps)
+    own = [found.inversion.label] * len(noise)
     params = {"seed": seed, "variation": variation, "ingredients": [found.about]}
     beside = [(found.photo, "photo"), (found.reconstruction, "nearest")]
     if variation == 0:
         beside = beside[:1]  # The one picture is the reconstruction.
 
-    def again(places: npt.NDArray[np.int64], attempt: int) -> Tensor:
-        return vary(found.inversion.eps, noise_again(generator, seed, places, attempt), variation)
+    def draw(noise: Tensor, labels: Sequence[int], cond: npt.NDArray[np.float32] | None) -> npt.NDArray[np.uint8]:
+        return generator.siblings(eps, noise, labels, variation, cond)
 
-    made = Points(eps, own, "sample_like", params, beside=beside, ingredients=[found.about])
-    return replace(made, again=again) if variation > 0 else made
+    made = Points(noise, own, "sample_like", params, beside=beside, ingredients=[found.about], draw=draw)
+    return replace(made, again=partial(noise_again, generator, seed)) if variation > 0 else made
 
 
 def mix_points(

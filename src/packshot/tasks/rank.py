@@ -21,6 +21,7 @@ from packshot.models.weights import load_tensors, save_tensors
 from packshot.taste.choice import ChoiceSettings, fit_choice
 from packshot.taste.compare import COMPARED, TasteReport, columns_with_events, compare, with_events
 from packshot.taste.fit import DEFAULT, MODELS, fit_preference
+from packshot.taste.history import Chooser
 from packshot.taste.index import ProductIndex, build_index, load_index
 from packshot.taste.interactions import HALF_LIFE_DAYS, Interactions
 from packshot.taste.keys import read_key
@@ -31,8 +32,12 @@ from packshot.taste.products import ProductFeatures, Products, product_features,
 from packshot.taste.store import Store, Use, open_store, writing
 
 MOST = 1000
+FEW = 20
+"""Shoppers who liked something, below which a reader is warned."""
 VERSION = "2"
 LOOKS = "looks.safetensors"
+SEEING, BLIND = ("choice", "vbpr", "dvbpr"), ("popularity", "als", "bpr")
+"""Models that compare the pictures of what was liked, and those that see no pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +75,7 @@ class Fitted:
         store: the events.
         catalog: the catalogue.
         products: its products, in the order of `preference.items`.
-        features: what they look like; None: there are no pictures.
+        features: what they look like; None: there are no pictures, or the model sees none.
         interactions: histories of shoppers who consented.
         preference: the model.
         index: of the products.
@@ -133,6 +138,7 @@ class RankResult:
         model: its name.
         products: that were ranked.
         notes: what the reader has to know.
+        sees: whether the model sees pictures; else products without events stand last, in no order.
     """
 
     user: str
@@ -141,6 +147,7 @@ class RankResult:
     model: str
     products: int
     notes: list[str]
+    sees: bool = True
 
 
 def rank(
@@ -180,7 +187,18 @@ def rank(
         Ranked(p.name, p.key, p.title, p.category, round(float(s), 4), bool(fitted.preference.warm[i]))
         for i, s, p in ((i, s, fitted.products.rows[i]) for i, s in zip(found.tolist(), scores.tolist(), strict=True))
     ]
-    return RankResult(name, ranked, len(history), request.model, len(fitted.products.rows), notes)
+    notes += notes_on_few(fitted)
+    sees = fitted.preference.pictures is not None
+    return RankResult(name, ranked, len(history), request.model, len(fitted.products.rows), notes, sees)
+
+
+def notes_on_few(fitted: Fitted) -> list[str]:
+    """Returns a note where so few shoppers liked anything that little can be learned of them."""
+    count = int((np.diff(fitted.interactions.positive.indptr) > 0).sum())
+    if count >= FEW:
+        return []
+    who = "Only one shopper" if count == 1 else f"Only {count} shoppers"
+    return [f"{who} liked anything in these events, so little could be learned; do not rely on it."]
 
 
 def find_shopper(store: Store, user: str, use: Use, key: Path | None = None) -> str:
@@ -198,10 +216,14 @@ def find_shopper(store: Store, user: str, use: Use, key: Path | None = None) -> 
 
 
 def profile_of(fitted: Fitted, row: int | None) -> Floats:
-    """Returns the profile [K] of a row of the histories; None, or nothing liked: what all shoppers have in common."""
+    """Returns the profile [K] of a row of the histories; None, or nothing liked: what all shoppers have in common.
+
+    That is the mean of those who liked something: a model that learned from likes can say nothing of a history without
+    any, and of returns alone `hybrid` would make a list of what is like them.
+    """
     model = fitted.preference
     liked = row is not None and fitted.interactions.positive[row].nnz > 0
-    if row is not None and (liked or model.history is not None):
+    if row is not None and (liked or isinstance(model.history, Chooser)):  # A `Chooser` starts from the mean.
         own: Floats = model.profiles[row]
         return own
     some = np.diff(fitted.interactions.positive.indptr) > 0
@@ -219,7 +241,9 @@ def fit_taste(request: TasteRequest, store: Store | None = None, step: Callable[
     lookup("model of taste", request.model, MODELS)
     store, catalog = store or open_store(request.events), open_catalog(request.catalog)
     products = read_products(catalog)
-    features = features_of(catalog, products, request.features, step)
+    # Nobody waits for a look at all photos for a model that sees none.
+    blind = request.model in BLIND and request.features is None
+    features = None if blind else features_of(catalog, products, request.features, step)
     interactions = store.interactions(
         request.at, request.half_life_days, request.weights, items=products.names, use=request.use
     )
@@ -247,7 +271,16 @@ def fit_model(
     features: ProductFeatures | None,
     interactions: Interactions,
 ) -> tuple[Preference, Floats | None]:
-    """Fits the model that was asked for, and returns the products' looks [I, 4 + C] where it sees them."""
+    """Fits the model that was asked for, and returns the products' looks [I, 4 + C] where it sees them.
+
+    Raises:
+        UsageError: there is nothing to learn from.
+    """
+    if request.model in SEEING and features is not None and interactions.warm.sum() < 2:
+        raise UsageError(
+            "All that was liked is one product, so no taste can be told from another; ingest more events, or take "
+            "--model popularity."
+        )
     if request.model == "choice" and features is not None:
         looks = looks_of(catalog, products)
         named = name_products(products, features, looks)

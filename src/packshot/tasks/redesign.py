@@ -31,6 +31,10 @@ from packshot.taste.redesign import RedesignSettings, group_profile, redesign
 from packshot.taste.store import Store, open_store
 
 ALL = "all"
+FELL_SHORT = "The appeal did not rise as far as asked; this is the best that was found."
+NEAREST_COPIED = (
+    "The generator's nearest picture is too near to a training photo, so the sheet shows the photo and the changed one."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +160,7 @@ def redesign_product(request: RedesignRequest, *, quiet: bool = True) -> Redesig
             liked_by=round(float((own[:, 1] > own[:, 0]).mean()), 3),
             words=words,
             copy_gate=gate_sentence(gate),
-            notes=[] if made.reached else ["The appeal did not rise as far as asked; this is the best that was found."],
+            notes=[*([] if made.reached else [FELL_SHORT]), *([NEAREST_COPIED] if copied else [])],
         )
 
 

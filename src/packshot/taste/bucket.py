@@ -76,10 +76,16 @@ class Bucket:
         return Bucket([words[i] for i in order], user, product, kind, time, consent, new)
 
     def filtered(
-        self, marks: dict[str, int], said: Mapping[str, int], default: int, rules: Rules, counts: Counter[str]
+        self,
+        marks: dict[str, int],
+        when: dict[str, int],
+        said: Mapping[str, int],
+        default: int,
+        rules: Rules,
+        counts: Counter[str],
     ) -> Bucket:
-        """Returns the events that stay, sorted by user and time; `marks` gets what was learned of users."""
-        self._learn_consent(marks, said, default)
+        """Returns the events that stay, sorted by user and time; `marks` and `when` get what was learned of users."""
+        self._learn_consent(marks, when, said, default)
         allowed = np.array([marks.get(u, 0) for u in self.users] or [0])
         mark = allowed[self.user]
         counts["no_consent"] += int((self.new & (mark == 0)).sum())
@@ -88,7 +94,8 @@ class Bucket:
         left = self._at(np.flatnonzero(mark > 0))
         # Old events stand first, so of two equal ones the new one goes.
         equal = find_doubles(left.user, left.product, left.kind, left.time, 0)
-        counts["already_there"] += int((equal & left.new).sum())
+        counts["already_there"] += (there := left._repeated(equal))
+        counts["double_clicks"] += int((equal & left.new).sum()) - there
         left = left._at(np.flatnonzero(~equal))
         left = left._at(np.lexsort((left.kind, left.product, left.time, left.user)))
         bots = find_bots(left.user, left.time, rules)
@@ -104,14 +111,28 @@ class Bucket:
         counts["added"] += int(left.new.sum())
         return left
 
-    def _learn_consent(self, marks: dict[str, int], said: Mapping[str, int], default: int) -> None:
-        """What a shopper said last counts, a file of consents before that; the default only where nothing was said."""
+    def _repeated(self, equal: npt.NDArray[np.bool_]) -> int:
+        """Returns how many of the new events that equal one before them equal an old one."""
+        if self.new.all():
+            return 0
+        fresh = np.flatnonzero(self.new)
+        among = find_doubles(self.user[fresh], self.product[fresh], self.kind[fresh], self.time[fresh], 0)
+        return int((equal & self.new).sum() - among.sum())
+
+    def _learn_consent(
+        self, marks: dict[str, int], when: dict[str, int], said: Mapping[str, int], default: int
+    ) -> None:
+        """What a shopper said last counts, by the time of its row, whenever that is ingested; else a file that is read
+        again would bring back a consent that has ended since. A file of consents says it now; the default counts only
+        where nothing was said.
+        """
         rows = np.flatnonzero(self.consent >= 0)
         rows = rows[np.argsort(self.time[rows], kind="stable")]
-        for user, scopes in dict(zip(self.user[rows].tolist(), self.consent[rows].tolist(), strict=True)).items():
-            name = self.users[user]
-            if name not in said and marks.get(name, 0) >= 0:
-                marks[name] = scopes
+        last = dict(zip(self.user[rows].tolist(), rows.tolist(), strict=True))
+        for user, row in last.items():
+            name, time = self.users[user], int(self.time[row])
+            if name not in said and marks.get(name, 0) >= 0 and time >= when.get(name, time):
+                marks[name], when[name] = int(self.consent[row]), time
         if default >= 0:
             for name in self.users:
                 marks.setdefault(name, default)

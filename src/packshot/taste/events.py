@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from packshot.catalog.readers.lists import MARKS, plain
+import numpy as np
+
+from packshot.catalog.readers.lists import plain
 from packshot.core.errors import PackshotError, UsageError, lookup, suggest
 from packshot.core.files import disk_errors
+from packshot.taste.lines import Batch, opened, read_lines, to_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,13 +39,22 @@ ALIASES: dict[str, tuple[str, ...]] = {
 """Names of columns, as `plain` writes them; the first that is there is taken."""
 
 KIND_WORDS: dict[str, tuple[str, ...]] = {
-    "view": ("view", "viewed", "click", "clicked", "page_view", "pageview", "product_view", "view_item", "pv"),
-    "cart": ("cart", "add_to_cart", "addtocart", "added_to_cart", "basket", "wishlist", "favourite", "favorite", "fav"),
-    "purchase": ("purchase", "purchased", "buy", "bought", "order", "ordered", "transaction", "sale", "checkout"),
-    "return": ("return", "returned", "refund", "refunded", "sent_back"),
+    "view": (
+        "view", "viewed", "click", "clicked", "page_view", "pageview", "product_view", "view_item", "pv", "select_item",
+        "product_viewed", "product_clicked", "view_content", "viewcontent", "detail", "detail_view",
+    ),
+    "cart": (
+        "cart", "add_to_cart", "addtocart", "added_to_cart", "product_added", "basket", "add_to_basket", "wishlist",
+        "add_to_wishlist", "addtowishlist", "product_added_to_wishlist", "favourite", "favorite", "fav",
+    ),
+    "purchase": (
+        "purchase", "purchased", "buy", "bought", "order", "ordered", "transaction", "sale", "checkout",
+        "order_completed", "order_placed", "checkout_completed", "product_purchased",
+    ),
+    "return": ("return", "returned", "refund", "refunded", "sent_back", "order_refunded", "product_returned"),
     "hide": ("hide", "hidden", "dislike", "disliked", "not_interested", "block"),
 }  # fmt: skip
-"""Words for a kind, as `plain` writes them."""
+"""Words for a kind, as `plain` writes them; those of usual shops and of what counts their visits."""
 
 SUFFIXES = {
     ".csv": "csv",
@@ -56,22 +67,9 @@ SUFFIXES = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-BLOCK, ROWS = 8 * 2**20, 65_536
-LINE = 2**20
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Some rows of a file.
-
-    Attributes:
-        columns: Arrow arrays of equal length by field: strings, or for `time` also numbers or timestamps. Null: what
-            could not be read.
-        damaged: rows before or among these that are no rows at all and are not in `columns`.
-    """
-
-    columns: dict[str, Any]
-    damaged: int = 0
+ROWS = 65_536
+UNREADABLE = "unreadable"
+"""In place of a consent that is there and cannot be read: a word that consents to nothing."""
 
 
 def event_files(paths: Sequence[Path]) -> list[tuple[Path, str]]:
@@ -84,7 +82,8 @@ def event_files(paths: Sequence[Path]) -> list[tuple[Path, str]]:
     for path in paths:
         with disk_errors(path):
             if path.is_dir():
-                inside = [p for p in sorted(path.rglob("*")) if p.is_file() and _format(p)]
+                # Hidden files are no exports: some systems keep one beside each file, of the same ending.
+                inside = [p for p in sorted(path.rglob("*")) if p.name[0] != "." and p.is_file() and _format(p)]
                 if not inside:
                     raise UsageError(f"{path} holds no event files; these are {', '.join(SUFFIXES)}, also with .gz.")
                 out += [(p, _format(p)) for p in inside]
@@ -118,7 +117,7 @@ def read_events(path: Path, kind: str, own: Mapping[str, str], needed: Sequence[
     with disk_errors(path):
         try:
             yield from reader(path, own, needed)
-        except (pa.ArrowException, gzip.BadGzipFile, EOFError, UnicodeError) as e:
+        except (pa.ArrowException, gzip.BadGzipFile, zlib.error, EOFError, UnicodeError, csv.Error) as e:
             raise PackshotError(f"{path} cannot be read: {str(e).splitlines()[0]}; export it again.") from e
 
 
@@ -160,107 +159,93 @@ def _format(path: Path) -> str:
     return SUFFIXES.get(Path(name).suffix, "")
 
 
-def _opened(path: Path) -> Any:
-    return gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
-
-
 def _read_csv(path: Path, own: Mapping[str, str], needed: Sequence[str]) -> Iterator[Batch]:
-    import pyarrow as pa
-    from pyarrow import csv as table
+    def find(names: Sequence[str]) -> dict[str, str]:
+        if len(set(names)) < len(names):
+            twice = next(n for n in names if names.count(n) > 1)
+            raise PackshotError(f"{path} has two columns named '{twice}'; rename one.")
+        return find_columns(names, own, needed, path)
 
-    with _opened(path) as f:
-        start = f.readline(LINE)
-    encoding = next((name for mark, name in MARKS.items() if start.startswith(mark)), "utf-8")
-    if encoding == "utf-16":
-        with io.TextIOWrapper(_opened(path), encoding="utf-16") as text:
-            header = text.readline(LINE)
-    else:
-        header = start.decode("utf-8-sig", errors="replace")
-    delimiter = max("\t,;|", key=header.count)
-    names = [n.strip() for n in next(csv.reader([header.rstrip("\r\n")], delimiter=delimiter), [])]
-    if len(set(names)) < len(names):
-        twice = next(n for n in names if names.count(n) > 1)
-        raise PackshotError(f"{path} has two columns named '{twice}'; rename one.")
-    columns = find_columns(names, own, needed, path)
-    bad = 0
-
-    def skip(_: Any) -> str:
-        nonlocal bad
-        bad += 1
-        return "skip"
-
-    # As bytes: one word that is no text must not end the whole file.
-    convert = table.ConvertOptions(
-        include_columns=list(columns.values()),
-        column_types={name: pa.binary() for name in columns.values()},
-        check_utf8=False,
-        strings_can_be_null=False,
-    )
-    read = table.ReadOptions(
-        block_size=BLOCK, encoding="utf-16" if encoding == "utf-16" else "utf8", column_names=names, skip_rows=1
-    )
-    parse = table.ParseOptions(delimiter=delimiter, invalid_row_handler=skip)
-    with pa.input_stream(str(path), compression="detect") as stream:
-        try:
-            rows = table.open_csv(stream, read_options=read, parse_options=parse, convert_options=convert)
-        except pa.ArrowInvalid as e:
-            if "mpty" in str(e):  # A header and no row.
-                return
-            raise
-        for batch in rows:
-            found = {field: _text(batch.column(name)) for field, name in columns.items()}
-            yield Batch(found, bad)
-            bad = 0
-    if bad:
-        yield Batch({field: pa.array([], pa.string()) for field in columns}, bad)
-
-
-def _text(values: Any) -> Any:
-    """Returns an Arrow array of bytes as text; what is no UTF-8 is null."""
-    import pyarrow as pa
-
-    try:
-        return values.cast(pa.string())
-    except pa.ArrowInvalid:
-        return pa.array([_decoded(v) for v in values.to_pylist()], pa.string())
-
-
-def _decoded(value: bytes | None) -> str | None:
-    try:
-        return None if value is None else value.decode()
-    except UnicodeDecodeError:
-        return None
+    return read_lines(path, find)
 
 
 def _read_json(path: Path, own: Mapping[str, str], needed: Sequence[str]) -> Iterator[Batch]:
-    import pyarrow as pa
-
-    columns: dict[str, str] = {}
-    cells: dict[str, list[str | None]] = {}
-    bad, count = 0, 0
-    with _opened(path) as f:
-        for line in f:
+    rows = _Rows(path, own, needed)
+    with opened(path) as f:
+        for number, line in enumerate(f, 1):
             if not line.strip():
                 continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                row = None
-            if not isinstance(row, dict):
-                bad += 1
-                continue
-            if not columns:  # The first good row says which columns there are.
-                columns = find_columns(list(row), own, needed, path)
-                cells = {field: [] for field in columns}
-            for field, name in columns.items():
-                cells[field].append(_plain_value(row.get(name)))
-            count += 1
-            if count == ROWS:
-                yield Batch({field: pa.array(values, pa.string()) for field, values in cells.items()}, bad)
-                cells, bad, count = {field: [] for field in columns}, 0, 0
-    if count or bad:
-        fields = columns or dict.fromkeys(needed)
-        yield Batch({field: pa.array(cells.get(field, []), pa.string()) for field in fields}, bad)
+            if not rows.begun and line.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+                raise PackshotError(
+                    f"{path} is one JSON array; write each object on a line of its own, for example: "
+                    f"jq -c '.[]' {path.name} > {path.stem}.jsonl"
+                )
+            rows.add(number, line)
+            if len(rows.lines) + len(rows.bad) == ROWS:
+                yield rows.batch()
+    if rows.lines or rows.bad:
+        yield rows.batch()
+
+
+class _Rows:
+    """Rows of JSON Lines, each of which may have other columns than the one before: a consent may come late."""
+
+    def __init__(self, path: Path, own: Mapping[str, str], needed: Sequence[str]) -> None:
+        self.path, self.own, self.needed, self.begun = path, own, needed, False
+        self.columns: dict[tuple[str, ...], dict[str, str]] = {}
+        self.names: dict[str, str] = {}
+        self._clear()
+
+    def _clear(self) -> None:
+        self.cells: dict[str, list[str | None]] = {field: [] for field in ALIASES}
+        self.lines: list[int] = []
+        self.bad: list[tuple[int, str]] = []
+
+    def add(self, number: int, line: bytes) -> None:
+        """Reads one line."""
+        self.begun = True
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            self.bad.append((number, "it is no JSON object"))
+            return
+        there = tuple(row)
+        if there not in self.columns:
+            if len(self.columns) >= ROWS:
+                self.columns.clear()
+            own = {field: name for field, name in self.own.items() if name in row}
+            found = find_columns(there, own, (), self.path)
+            # A row without the column that was named has nothing there: another one must not stand in for it.
+            self.columns[there] = {f: name for f, name in found.items() if f in own or f not in self.own}
+            self.names = {**self.columns[there], **self.names}
+        columns = self.columns[there]
+        for field, cells in self.cells.items():
+            cells.append(_said(row.get(columns[field]), field) if field in columns else None)
+        self.lines.append(number)
+
+    def batch(self) -> Batch:
+        """Returns what was read since the last time.
+
+        Raises:
+            UsageError: a column that was named, or one that is needed, was in none of the rows.
+        """
+        import pyarrow as pa
+
+        if self.lines:
+            find_columns(list(dict.fromkeys(name for row in self.columns for name in row)), self.own, self.needed,
+                         self.path)  # fmt: skip
+        columns = {field: pa.array(cells, pa.string()) for field, cells in self.cells.items()}
+        out = Batch(columns, np.array(self.lines, np.int64), self.bad, dict(self.names))
+        self._clear()
+        return out
+
+
+def _said(value: Any, field: str) -> str | None:
+    """Returns a value as text; a consent that cannot be read is none: the shop's default must not stand in for it."""
+    text = _plain_value(value)
+    return UNREADABLE if text is None and value is not None and field == "consent" else text
 
 
 def _plain_value(value: Any) -> str | None:
@@ -278,8 +263,11 @@ def _read_parquet(path: Path, own: Mapping[str, str], needed: Sequence[str]) -> 
 
     with pq.ParquetFile(path) as file:
         columns = find_columns(file.schema_arrow.names, own, needed, path)
+        first = 1
         for batch in file.iter_batches(batch_size=ROWS, columns=list(dict.fromkeys(columns.values()))):
-            yield Batch({field: _of_parquet(batch.column(name), field) for field, name in columns.items()})
+            found = {field: _of_parquet(batch.column(name), field) for field, name in columns.items()}
+            yield Batch(found, np.arange(first, first + batch.num_rows), (), columns)
+            first += batch.num_rows
 
 
 def _of_parquet(values: pa.Array, field: str) -> Any:
@@ -290,14 +278,17 @@ def _of_parquet(values: pa.Array, field: str) -> Any:
     if pa.types.is_dictionary(kind):
         values = values.dictionary_decode()
         kind = values.type
-    if field == "time" and (pa.types.is_temporal(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+    moment = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+    if field == "time" and (moment or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return values
+    if field == "time" and pa.types.is_temporal(kind):
+        raise UsageError(f"The column of the time holds '{kind}', which is no date; name another, --column time=NAME.")
     if pa.types.is_floating(kind):  # Ids of a table that had gaps: 12.0 is 12.
         whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), 2.0**53))
         values = pc.if_else(pc.fill_null(whole, False), values, None).cast(pa.int64())
         return values.cast(pa.string())
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return _text(values.cast(pa.binary()))
+        return to_text(values.cast(pa.binary()))
     if pa.types.is_nested(kind):
-        return pa.array([_plain_value(v) for v in values.to_pylist()], pa.string())
+        return pa.array([_said(v, field) for v in values.to_pylist()], pa.string())
     return values.cast(pa.string())

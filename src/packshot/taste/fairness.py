@@ -25,6 +25,8 @@ SHARES = 3
 """Bands of price and of popularity: lowest, middle and highest third."""
 EXACT = 1e-9
 POPULARITY = ("few events", "some events", "many events")
+PRICES = ("low", "middle", "high")
+NO_GROUP = "none"
 
 
 def unit_rows(features: Floats, centre: Floats | None = None) -> Floats:
@@ -79,9 +81,11 @@ def rerank(
         raise UsageError(f"The trade-off between liked and varied is {tradeoff}; it can be from 0 to 1.")
     if not 0 <= lift <= 1:
         raise UsageError(f"The share that little-known products get is {lift}; it can be from 0 to 1.")
+    if not len(scores):
+        return np.zeros(0, np.int64)
     unknown = np.zeros(len(scores), bool) if little_known is None else little_known
     weight = attention(min(n, len(scores)))
-    owed = lift * float(unknown.mean()) * np.cumsum(weight) if len(scores) else weight
+    owed = lift * float(unknown.mean()) * np.cumsum(weight)
     relevance = (scores - scores.mean()) / max(float(scores.std()), 1e-9)
     nearest = np.zeros(len(scores), np.float32)
     left = np.ones(len(scores), bool)
@@ -146,7 +150,7 @@ def measure_exposure(
         np.add.at(weight, one, attention(len(one)))
     out = []
     for by, names in group_products(categories, prices, events).items():
-        for name in sorted(set(names.tolist())):
+        for name in _in_order(names):
             mine = names == name
             products, seen = float(mine.mean()), float(weight[mine].sum() / max(weight.sum(), 1e-12))
             out.append(Exposure(by, name, round(products, 4), round(seen, 4), round(seen / products, 3)))
@@ -160,8 +164,8 @@ def group_products(
     known = np.array([np.nan if p is None else p for p in prices], np.float64)
     touched = np.where(np.asarray(events) > 0, np.asarray(events, np.float64), np.nan)
     return {
-        "category": np.array([c or "none" for c in categories], dtype=object),
-        "price": _bands(known, ("low", "middle", "high")),
+        "category": np.array([c or NO_GROUP for c in categories], dtype=object),
+        "price": _bands(known, PRICES),
         "popularity": _bands(touched, POPULARITY),
     }
 
@@ -252,7 +256,7 @@ def compare_tradeoffs(
         target[asked.users] = asked.targets
     events = np.bincount(interactions.positive.indices, minlength=len(interactions.items))
     groups = group_products(categories, prices, events)
-    unknown = np.isin(groups["popularity"], (POPULARITY[0], "none"))
+    unknown = np.isin(groups["popularity"], (POPULARITY[0], NO_GROUP))
     touched = interactions.matrix if seen is None else seen
     out = []
     for one in tradeoffs:
@@ -297,7 +301,7 @@ def _quality(found: npt.NDArray[np.float64], targets: Ints, groups: dict[str, np
     out = []
     for by, names in groups.items():
         own = names[targets]
-        for name in sorted(set(names.tolist())):
+        for name in _in_order(names):
             mine = found[own == name]
             if len(mine):
                 hits, ndcg = float((mine > 0).mean()), float(mine.mean())
@@ -305,9 +309,15 @@ def _quality(found: npt.NDArray[np.float64], targets: Ints, groups: dict[str, np
     return out
 
 
+def _in_order(names: npt.NDArray[Any]) -> list[str]:
+    """Returns the groups that are there: bands from low to high, categories by name, those without a group last."""
+    place = {name: i for i, name in enumerate((*PRICES, *POPULARITY))}
+    return sorted(set(names.tolist()), key=lambda name: (name == NO_GROUP, place.get(name, 0), name))
+
+
 def _bands(values: npt.NDArray[np.float64], names: Sequence[str]) -> npt.NDArray[Any]:
     """Returns a band's name for each value: thirds by rank; equal values share a band; nan is "none"."""
-    out = np.full(len(values), "none", dtype=object)
+    out = np.full(len(values), NO_GROUP, dtype=object)
     known = np.isfinite(values)
     if known.any():
         edges = np.quantile(values[known], np.arange(1, SHARES) / SHARES)

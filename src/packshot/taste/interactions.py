@@ -22,6 +22,11 @@ WEIGHTS: dict[str, float] = {"view": 1.0, "cart": 3.0, "purchase": 5.0, "return"
 HALF_LIFE_DAYS = 30.0
 """Days after which an event counts half."""
 
+MOST_HALVED = 30
+"""Times that an event's weight is halved: what is older happened too, and who did nothing since has a taste."""
+ROUNDING = 1e-6
+"""Of the weights that a cell sums up: less is zero."""
+
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
@@ -86,7 +91,10 @@ def from_events(
     """
     matrix = csr_matrix((weights, (rows, columns)), shape=(len(users), len(items)), dtype=np.float32)
     matrix.sum_duplicates()
-    matrix.data[np.abs(matrix.data) < 1e-6] = 0
+    # What cancels out leaves rounding; what is small since it is old is no rounding, and it happened.
+    all_of_it = csr_matrix((np.abs(weights), (rows, columns)), shape=matrix.shape, dtype=np.float32)
+    all_of_it.sum_duplicates()
+    matrix.data[np.abs(matrix.data) < ROUNDING * all_of_it.data] = 0
     matrix.eliminate_zeros()
     last = np.full(len(users), -1, np.int32)
     liked = np.asarray(matrix[rows, columns]).ravel() > 0 if len(rows) else np.zeros(0, bool)

@@ -74,11 +74,19 @@ class Named:
     def of(self, features: Floats, pixels: Pixels, near: Ints | None = None) -> Floats:
         """Returns the numbers float32 [N, A] of pictures uint8 [N, S, S, channels] with features [N, D].
 
-        The category of a picture is what the products that look most like it are, in shares; their numbers [N, 7] may
-        be given, where they are known.
+        The category of a picture is that of most of the products that look most like it; their numbers [N, 7] may be
+        given, where they are known. It has that one alone: of shares, a taste for a category would make a picture that
+        is five parts boot always less than any boot, and never better than the best.
         """
         near = self.nearest(features) if near is None else near
-        return np.concatenate([self._shares(self.labels[near]), self._standard(describe_looks(pixels))], axis=1)
+        shares = self._shares(self.labels[near])
+        kind = np.zeros_like(shares)
+        most = shares.max(1, initial=0)
+        # Of a picture that looks most like products of no known category, none.
+        told = np.flatnonzero((most > 0) & (most >= 1 - shares.sum(1) - 1e-6))
+        if len(told):
+            kind[told, shares[told].argmax(1)] = 1
+        return np.concatenate([kind, self._standard(describe_looks(pixels))], axis=1)
 
     def nearest(self, features: Floats) -> Ints:
         """Returns the numbers [N, 7] of the products that look most like pictures with features [N, D]."""

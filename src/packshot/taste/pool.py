@@ -34,7 +34,7 @@ Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-VERSION = "1"
+VERSION = "2"
 MOST_KEPT = 8
 """Pools in one cache; the one that was not used for longest makes room."""
 

@@ -41,6 +41,11 @@ class Product:
     price: float | None
     photos: tuple[str, ...]
 
+    @property
+    def label(self) -> str:
+        """What people know it by: its title, else the file that it came from."""
+        return self.title or self.key
+
 
 @dataclass(frozen=True, eq=False)
 class Products:

@@ -4,7 +4,8 @@ From the noise that comes nearest to the product's photo (`sampling.inversion`),
 
     score / spread - hold * |eps - eps_0|^2 / D
 
-goes on until the group likes the picture more by what is asked; the first that does is the answer.
+goes on until the group likes the picture more by what is asked. The way from the last that was not liked so much to the
+first that is gets halved some times: of what is liked enough, the nearest to the product is the answer.
 
 Letters: D = z_dim, K numbers of a profile, eps_0 noise that makes the photo.
 """
@@ -24,6 +25,8 @@ from packshot.taste.making import Floats, Maker, Pixels
 MOST_STEPS = 60
 EVERY = 3
 """Steps after which the picture itself is looked at."""
+HALVED = 5
+"""Times that the way between too little and enough is halved."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +87,9 @@ def redesign(
     start, labels = eps[None].detach().clone(), torch.tensor([label])
     own = maker.preference.score_features(profile, maker.real)
     spread, who = max(float(own.std()), 1e-9), torch.from_numpy(np.ascontiguousarray(profile))
-    before = maker.generator.pictures(start, [label])
-    seen = maker.see(before)
-    first = best = float(maker.score(profile, seen)[0])
-    after, features, step = before, seen, 0
+    before = _Look.at(maker, profile, start, label)
+    wanted = before.score + settings.gain
+    best, short, step = before, start, 0
     with torch.enable_grad():
         now = start.clone().requires_grad_(True)
         optimizer = torch.optim.Adam([now], settings.rate)
@@ -99,23 +101,53 @@ def redesign(
             optimizer.step()
             if step % EVERY:
                 continue
-            picture = maker.generator.pictures(now.detach(), [label])
-            looks = maker.see(picture)
-            score = float(maker.score(profile, looks)[0])
-            if score > best:
-                best, after, features = score, picture, looks
-            if best >= first + settings.gain:
+            look = _Look.at(maker, profile, now.detach(), label)
+            if look.score > best.score:
+                best = look
+            if best.score >= wanted:
+                best = _nearest(maker, profile, label, short, now.detach(), best, wanted)
                 break
-    difference = after[0].astype(np.float64) - before[0]
+            short = now.detach().clone()
+    difference = best.picture.astype(np.float64) - before.picture
     return Redesign(
-        before[0],
-        after[0],
-        (first, best),
+        before.picture,
+        best.picture,
+        (before.score, best.score),
         round(float(np.sqrt(np.square(difference).mean())), 2),
-        best >= first + settings.gain,
+        best.score >= wanted,
         step,
-        np.concatenate([seen, features]),
+        np.stack([before.features, best.features]),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """A picture uint8 [H, W, C], its features float32 [F], and its score in standard deviations over the catalogue."""
+
+    picture: Pixels
+    features: Floats
+    score: float
+
+    @staticmethod
+    def at(maker: Maker, profile: Floats, eps: Tensor, label: int) -> _Look:
+        """Looks at the picture of noise float32 [1, D]."""
+        picture = maker.generator.pictures(eps, [label])
+        seen = maker.see(picture)
+        return _Look(picture[0], seen[0], float(maker.score(profile, seen)[0]))
+
+
+def _nearest(
+    maker: Maker, profile: Floats, label: int, short: Tensor, enough: Tensor, found: _Look, wanted: float
+) -> _Look:
+    """Returns the picture nearest to `short`, on the way from there to `enough`, that is liked as much as is wanted."""
+    for _ in range(HALVED):
+        middle = (short + enough) / 2
+        look = _Look.at(maker, profile, middle, label)
+        if look.score >= wanted:
+            enough, found = middle, look
+        else:
+            short = middle
+    return found
 
 
 def group_profile(profiles: Floats, rows: npt.NDArray[np.int64]) -> Floats:

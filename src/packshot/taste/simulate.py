@@ -226,19 +226,7 @@ def _truth(
     items = _attributes(images, labels, len(categories), centre, spread)
     colours = colour_names(images.shape[3])
     names = [*(f"category={c}" for c in categories), *(f"colour={c}" for c in colours), *SHAPES]
-    c, k, n = len(categories), len(colours), settings.users
-    # A favourite category or colour or two stand out; the rest is nearly all the same.
-    raw = np.concatenate(
-        [rng.gamma(0.5, 1.0, (n, c)), rng.gamma(0.5, 1.0, (n, k)), rng.normal(size=(n, len(SHAPES)))], axis=1
-    )
-    groups = [slice(0, c), slice(c, c + k), slice(c + k, c + k + 1), slice(c + k + 1, c + k + len(SHAPES))]
-    matters = rng.dirichlet([FEW] * len(groups), n)
-    tastes = np.zeros_like(raw)
-    for g, part in enumerate(groups):
-        deviation = (raw[:, part] @ items[:, part].T).std(1, keepdims=True)
-        tastes[:, part] = raw[:, part] / np.maximum(deviation, 1e-6) * np.sqrt(matters[:, g : g + 1])
-    whole = tastes @ items.T
-    tastes /= np.maximum(whole.std(1, keepdims=True), 1e-6)
+    tastes = draw_tastes(items, len(categories), settings.users, rng)
     offset = -(tastes @ items.T).mean(1)
     fame = settings.popularity * CHOICE * rng.normal(size=len(images))
     return Truth(
@@ -254,6 +242,26 @@ def _truth(
         labels,
         images.shape[3],
     )
+
+
+def draw_tastes(items: Floats, categories: int, n: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Draws n tastes [n, A] for products with attributes [I, A], of which the first are categories.
+
+    Each is of unit variance over the products.
+    """
+    c, k = categories, items.shape[1] - categories - len(SHAPES)
+    # A favourite category or colour or two stand out; the rest is nearly all the same.
+    raw = np.concatenate(
+        [rng.gamma(0.5, 1.0, (n, c)), rng.gamma(0.5, 1.0, (n, k)), rng.normal(size=(n, len(SHAPES)))], axis=1
+    )
+    groups = [slice(0, c), slice(c, c + k), slice(c + k, c + k + 1), slice(c + k + 1, c + k + len(SHAPES))]
+    matters = rng.dirichlet([FEW] * len(groups), n)
+    tastes: npt.NDArray[np.float64] = np.zeros_like(raw)
+    for g, part in enumerate(groups):
+        deviation = (raw[:, part] @ items[:, part].T).std(1, keepdims=True)
+        tastes[:, part] = raw[:, part] / np.maximum(deviation, 1e-6) * np.sqrt(matters[:, g : g + 1])
+    tastes /= np.maximum((tastes @ items.T).std(1, keepdims=True), 1e-6)
+    return tastes
 
 
 def _events(

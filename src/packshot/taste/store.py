@@ -28,7 +28,7 @@ import numpy.typing as npt
 from packshot.catalog.packing import open_parquet
 from packshot.core.errors import PackshotError, UsageError, lookup
 from packshot.core.files import atomic_path, disk_errors, read_json, sha256_file
-from packshot.taste.interactions import HALF_LIFE_DAYS, KINDS, WEIGHTS, Interactions, from_events
+from packshot.taste.interactions import HALF_LIFE_DAYS, KINDS, MOST_HALVED, WEIGHTS, Interactions, from_events
 from packshot.taste.keys import key_check, pseudonym
 from packshot.taste.times import DAY_MS
 
@@ -82,13 +82,25 @@ class Store:
     def users(self) -> dict[str, int]:
         """What each known shopper consented to, as bits of SCOPES; bots have -1."""
         out: dict[str, int] = {}
+        for table in self._tables():
+            marks = np.where(table["bot"].to_numpy(), -1, table["consent"].to_numpy())
+            out |= dict(zip(table["user"].to_pylist(), marks.tolist(), strict=True))
+        return out
+
+    def said(self) -> dict[str, int]:
+        """Returns when each known shopper said what they consent to, ms since 1970; who never said it is not in it."""
+        out: dict[str, int] = {}
+        for table in self._tables():
+            if "said" in table.column_names:  # Stores of older versions do not know.
+                pairs = zip(table["user"].to_pylist(), table["said"].to_pylist(), strict=True)
+                out |= {user: said for user, said in pairs if said is not None}
+        return out
+
+    def _tables(self) -> Iterator[pa.Table]:
         for name in self.about["files"]:
             if name.startswith("users-"):
                 with open_parquet(self.path / name) as file:
-                    table = file.read()
-                marks = np.where(table["bot"].to_numpy(), -1, table["consent"].to_numpy())
-                out |= dict(zip(table["user"].to_pylist(), marks.tolist(), strict=True))
-        return out
+                    yield file.read()
 
     def may(self, user: str, use: Use) -> bool:
         """Whether a shopper's events may be used so."""
@@ -145,7 +157,7 @@ class Store:
     ) -> Interactions:
         """Returns what all shoppers who consented did, as one matrix.
 
-        An event counts weights[kind] * 0.5 ^ (age / half life).
+        An event counts weights[kind] * 0.5 ^ (age / half life), and a thousand-millionth at least.
 
         Args:
             at: moment in ms since 1970 from which ages count; later events are left out. None: the last event's.
@@ -156,12 +168,14 @@ class Store:
             use: what consent is needed for.
 
         Raises:
-            UsageError: an unknown kind, or a half-life that is not above zero.
+            UsageError: an unknown kind, a weight that is no number, or a half-life that is not above zero.
         """
         if not half_life_days > 0:
             raise UsageError(f"The half-life is {half_life_days} days; it has to be above 0.")
-        for kind in weights or {}:
+        for kind, weight in (weights or {}).items():
             lookup("kind of event", kind, WEIGHTS)
+            if not np.isfinite(weight):
+                raise UsageError(f"The weight of '{kind}' is {weight}; it has to be a number.")
         value = np.array([{**WEIGHTS, **(weights or {})}[kind] for kind in KINDS])
         users, products, row, column, kind, time = self._all(use)
         names = sorted(products) if items is None else list(items)
@@ -170,8 +184,9 @@ class Store:
         at = at if at is not None else int(time.max(initial=0))
         good = (column >= 0) & (time <= at)
         row, column, kind, time = row[good], column[good], kind[good], time[good]
-        weight = (value[kind] * 0.5 ** ((at - time) / DAY_MS / half_life_days)).astype(np.float32)
-        return from_events(users, names, row, column, weight, time)
+        halved = np.minimum((at - time) / DAY_MS / half_life_days, MOST_HALVED)
+        counted = (value[kind] * 0.5**halved).astype(np.float32)
+        return from_events(users, names, row, column, counted, time)
 
     def _all(self, use: Use) -> tuple[list[str], list[str], Any, Any, Any, Any]:
         users: list[str] = []

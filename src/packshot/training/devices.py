@@ -82,6 +82,12 @@ def launch(devices: Devices, precision: str = "fp32") -> Fabric:
         per_node, plugins = int(os.environ["LOCAL_WORLD_SIZE"]), [_Ranks()]
     elif devices.ranks > 1:
         raise UsageError(f"Nobody started the {devices.ranks} ranks; `packshot train --devices` does, or torchrun.")
+    there = torch.cuda.device_count()
+    if devices.accelerator == "cuda" and there < per_node:
+        raise UsageError(
+            f"{per_node} CUDA device{'s were' if per_node > 1 else ' was'} asked for, and there "
+            f"{'are' if there > 1 else 'is'} {there or 'none'} here; choose others by --accelerator and --devices."
+        )
     try:
         fabric = Fabric(
             accelerator=devices.accelerator,

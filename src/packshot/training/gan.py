@@ -211,7 +211,9 @@ def _parts(g: nn.Module, d: nn.Module, o: GANObjective) -> dict[str, nn.Module]:
         parts["path_length"] = PathLength()
     if o.virtual_batch_norm:
         if not use_virtual_batch_norm(g):
-            raise UsageError("objective.virtual_batch_norm needs a generator with batch norm; set it to false.")
+            raise UsageError(
+                "objective.virtual_batch_norm needs a generator with batch norm, such as dcgan; set it to false."
+            )
         parts["reference"] = ReferenceBatch(g.z_dim)
     return parts
 

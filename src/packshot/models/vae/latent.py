@@ -6,6 +6,7 @@ learn in the same steps: the flow from the codes of each batch, without a gradie
 stage of Vahdat et al. 2021, arXiv:2106.05931, left apart).
 """
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -73,6 +74,33 @@ class LatentFlow(nn.Module):
         """z [N, z_dim] ~ N(0, I) to pictures [N, C, H, W] in [-1, 1], by way of the flow; cond as there."""
         return self.vae.decode(self.flow.sample(self.truncation_psi * z, label, cond), label)
 
+    @property
+    def layer_of_codes(self) -> nn.Module:
+        """The decoder's first layer, where what the flow makes of z shows first: for directions of z."""
+        layer: nn.Module = self.vae.project[0]
+        return layer
+
     def find_z(self, code: Tensor, label: Tensor) -> Tensor:
         """Returns the z [N, z_dim] that `decode` turns, nearly, into the picture of a code [N, z_dim]."""
         return self.flow.invert(code, label) / self.truncation_psi
+
+    def misfit(self, code: Tensor, label: Tensor) -> Tensor:
+        """Returns how ill codes [N, z_dim] fit their label [N]: of several labels the least suits best, [N]."""
+        return self.flow.misfit(code, label)
+
+    def siblings(self, z: Tensor, noise: Tensor, label: Tensor, variation: float) -> Tensor:
+        """Returns pictures [N, C, H, W] like that of z [N, z_dim]: in part its code, the rest drawn by the flow.
+
+        In the flow's own noise no place is near: with guidance a little of it changes the whole product. Its code is
+        what keeps it.
+
+        Args:
+            z: of the picture that they shall be like.
+            noise: ~ N(0, I), [N, z_dim].
+            label: int64 [N].
+            variation: 0 gives the picture of z, 1 that of `noise`.
+        """
+        code = self.flow.sample(self.truncation_psi * z, label)
+        # The weight that noise has where it is turned: for every model alike.
+        share = math.sin(variation * math.pi / 2)
+        return self.vae.decode(self.flow.near(code, self.truncation_psi * noise, label, share), label)

@@ -33,6 +33,7 @@ from packshot.server.fetch import in_thread, read_upload, studio_of
 from packshot.server.pages.asking import LONG_SECONDS, in_desk
 from packshot.server.pages.frame import N_, render
 from packshot.server.pages.incoming import files_in
+from packshot.server.pages.working import works_of
 
 router = APIRouter(include_in_schema=False, prefix="/ledger")
 Keeper = Annotated[Caller, Depends(caller_with("admin"))]
@@ -173,6 +174,7 @@ async def _erase_shopper(request: Request, caller: Caller, said: dict[str, str])
     if said["confirm"]:
         _check_confirmed(said)
         done = await in_desk(request, forget_shopper, store, said["what"], seconds=LONG_SECONDS)
+        works_of(request.app.state).forget(caller.tenant)
         return render(request, "ledger_erased.html", said=said, forgotten=done, result=None)
     found = await in_desk(request, find_shopper, store, said["what"])
     return render(request, "ledger_plan.html", said=said, shopper=found, result=None, error=None)
@@ -193,6 +195,7 @@ async def _erase_photos(request: Request, caller: Caller, said: dict[str, str]) 
         return render(request, "ledger_plan.html", said=said, shopper=None, result=result, error=None)
     _check_confirmed(said)
     result = await in_desk(request, carry_out_erasure, asked, seconds=LONG_SECONDS)
+    works_of(request.app.state).forget(caller.tenant)
     return render(request, "ledger_erased.html", said=said, result=result, forgotten=None)
 
 

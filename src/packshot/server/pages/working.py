@@ -111,6 +111,12 @@ class Works:
             raise NotFound("This is no longer known here; do it once more.")
         return work
 
+    def forget(self, tenant: str) -> None:
+        """Forgets all of a tenant's, also what is under way: after an erasure nobody knows which of it shows whom."""
+        with self._lock:
+            for id in [id for id, work in self._works.items() if work.tenant == tenant]:
+                del self._works[id]
+
     def check_room(self, kind: str, most: int) -> None:
         """Makes sure that strangers do not take every process of the desk.
 
