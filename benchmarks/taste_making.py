@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cache, plain = PoolCache(Path(folder), "benchmark"), MakeSettings(n=MADE, steps=0)
             making(shop, "choice, best of 2048", shop.choice, generator, plain, given.asked, write, cache)
             together = MakeSettings(n=MADE, children=16, together=True)
-            name = "choice, and 3 rounds of 16 together, samples kept"
+            name = "choice, and 6 rounds of 16 together, samples kept"
             making(shop, name, shop.choice, generator, together, given.asked, write, cache)
     if "others" in parts:
         few = MakeSettings(n=MADE, samples=256, steps=0)

@@ -17,6 +17,7 @@ from packshot.images.decode import decode
 from packshot.models.weights import load_tensors
 from packshot.release.manifest import read_manifest
 from packshot.release.watermark import detect
+from packshot.sampling.generator import load_generator
 from packshot.tasks.check import check_pictures
 from packshot.tasks.create import CreateRequest, create
 from packshot.tasks.explain import _photos, explain
@@ -132,3 +133,19 @@ def test_training_can_begin_with_them(name: str) -> None:
 def test_an_explanation_names_no_option_that_it_does_not_have() -> None:
     photos, note = _photos({}, load_run_generator(Path(shipped_names()[0])), shipped=True)
     assert photos is None and "do not come with it" in note and "--" not in note
+
+
+def test_a_generator_can_be_asked_to_sample_otherwise() -> None:
+    path = RunFolder.open(Path("fashion-32")).trained_model()
+    own, typical = load_generator(path), load_generator(path, ["net.guidance=3", "net.truncation_psi=0.1"])
+    assert own.network.flow.guidance == 4 and typical.network.flow.guidance == 3
+    pictures = [g.sample([3] * 6, 1).astype(np.float32) for g in (own, typical)]
+    assert pictures[1].std(0).mean() < 0.5 * pictures[0].std(0).mean()
+    for setting, says in (
+        ("net.width=64", "does not fit the trained weights"),
+        ("net.guidence=3", "Did you mean 'guidance'"),
+        ("net.guidance=99", "has to lie in"),
+        ("model=vae", "only settings of the network"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            load_generator(path, [setting])

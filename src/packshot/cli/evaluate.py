@@ -16,6 +16,13 @@ from packshot.core.errors import UsageError
 @click.option(
     "--train-on-synthetic", is_flag=True, help="Do the samples help a classifier? Trains three: photos, samples, both."
 )
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Sample by another setting of the network, for example net.guidance=3; then nothing is written.",
+)
 @click.option("--inception", type=click.Path(path_type=Path), help="Weights of Inception-v3, for fid_inception_*.")
 @quiet_option
 @json_option
@@ -25,6 +32,7 @@ def evaluate(
     n: int,
     seed: int,
     train_on_synthetic: bool,
+    settings: tuple[str, ...],
     inception: Path | None,
     quiet: bool,
     as_json: bool,
@@ -39,8 +47,8 @@ def evaluate(
 
     keep_freed_memory()
     if makes_embeddings(run):
-        if inception is not None or train_on_synthetic:
-            raise UsageError(f"{run} makes no pictures; leave out --inception and --train-on-synthetic.")
+        if inception is not None or train_on_synthetic or settings:
+            raise UsageError(f"{run} makes no pictures; leave out --inception, --set and --train-on-synthetic.")
         result = evaluate_retrieval(run, catalog=catalog)
     else:
         result = evaluate_run(
@@ -50,6 +58,7 @@ def evaluate(
             seed=seed,
             inception=inception,
             train_on_synthetic=train_on_synthetic,
+            settings=settings,
             quiet=quiet,
         )
     chance = result.get("chance", {})
@@ -61,7 +70,7 @@ def evaluate(
             value = f"{f['value']:.4g}" if f["value"] is not None else "-"
             luck = f"by chance {chance[f['name']]:.4g}" if f["name"] in chance else ""
             text.append(f"{f['name']:28} {value:>8}  {interval:20} n={f['n']}  {f['warning'] or luck}")
-        written = [f"Written to {run / 'evaluation.json'}"] if run.is_dir() else []
+        written = [f"Written to {run / 'evaluation.json'}"] if run.is_dir() and not settings else []
         return [*text, *(f"Warning: {w}" for w in result["warnings"]), *written]
 
     emit(result, as_json, lines)

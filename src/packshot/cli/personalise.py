@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--places", default=12, show_default=True, help="How many ranked products.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same pixels.")
 @click.option("--samples", default=2048, show_default=True, help="Samples that the pictures are chosen from.")
-@click.option("--steps", default=3, show_default=True, help="Rounds of search near the best; 0: the best samples.")
+@click.option("--steps", default=6, show_default=True, help="Rounds of search near the best; 0: the best samples.")
 @click.option("--diversity", default=0.15, show_default=True, help="0 to 1: how far liked stands back behind varied.")
 @click.option("--redesign", metavar="PRODUCT", help="Change this product as little as --group likes it more by --gain.")
 @click.option("--group", multiple=True, metavar="ID", help="With --redesign: a shopper; repeat for several. Or: all.")

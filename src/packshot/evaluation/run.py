@@ -1,6 +1,7 @@
 """`packshot evaluate`: sample a run's generator, measure it against its catalogue, write `evaluation.json`."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
@@ -32,11 +33,12 @@ def evaluate_run(
     seed: int = 0,
     inception: Path | None = None,
     train_on_synthetic: bool = False,
+    settings: Sequence[str] = (),
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Draws n samples in equal shares of the categories, measures them, and writes and returns the evaluation.
 
-    Of a generator that came with the package nothing is written.
+    Of a generator that came with the package, or that samples by other settings than its own, nothing is written.
 
     Args:
         run_path: the run folder.
@@ -45,10 +47,11 @@ def evaluate_run(
         seed: of the samples and of the intervals.
         inception: weights of Inception-v3; None: EfficientNet-lite0 alone.
         train_on_synthetic: also train classifiers on photos, samples and both, and ask them about the test photos.
+        settings: how to sample, in place of the run's own (`net.guidance=3`).
         quiet: no progress on stderr.
 
     Raises:
-        UsageError: n below 1.
+        UsageError: n below 1, or a setting that the network does not have.
         PackshotError: no trained run there, or the catalogue is missing or was changed since.
     """
     if n < 1:
@@ -56,7 +59,7 @@ def evaluate_run(
     run = RunFolder.open(run_path)
     model_file, about = run.trained_model(), run.read()
     photos = open_run_catalog(about, catalog)
-    generator = load_generator(model_file)
+    generator = load_generator(model_file, settings)
     # Each sample, and its features (1,280) as they come and as float64.
     each = 2 * generator.spec.size**2 * generator.spec.channels + 12 * 1280
     check_memory(each * n, f"{n:,} samples and their features", "measure with fewer by --n")
@@ -91,7 +94,9 @@ def evaluate_run(
             use = compute_synthetic_use(*sets, generator.categories, seed=seed)
             evaluation = replace(evaluation, figures=(*evaluation.figures, *use))
     result = {**asdict(evaluation), "n": n, "seed": seed, "model_sha256": sha256_file(model_file)}
-    if not run.is_shipped:
+    if settings:
+        result["settings"] = list(settings)
+    elif not run.is_shipped:
         write_json(run.evaluation_file, result)
         add_figures(run, result)
     return result

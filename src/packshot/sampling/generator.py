@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from packshot.core.config import build_config, to_table
+from packshot.core.config import apply_settings, build_config, to_table
 from packshot.core.errors import PackshotError, UsageError, spelled
 from packshot.core.random import stream_seed
 from packshot.models.conditions import Conditions
@@ -228,14 +228,21 @@ def save_generator(path: Path, generator: TrainedGenerator, net: dict[str, Any],
     save_tensors(path, tensors, header | about)
 
 
-def load_generator(path: Path) -> TrainedGenerator:
+def load_generator(path: Path, settings: Sequence[str] = ()) -> TrainedGenerator:
     """Loads `model.safetensors` of a run.
+
+    Args:
+        path: the file.
+        settings: `net.guidance=3` and the like, in place of the file's own: how it samples, not how large it is.
 
     Raises:
         PackshotError: missing, damaged or made by another version.
-        UsageError: the model makes no pictures.
+        UsageError: the model makes no pictures, or has no such setting.
     """
     tensors, header = load_tensors(path)
+    if any(not setting.startswith("net.") for setting in settings):
+        raise UsageError(f"{', '.join(settings)}: only settings of the network (net.guidance=3) change how it samples.")
+    header = apply_settings(header, settings)
     try:
         entry = find_model(header["model"])
     except (KeyError, TypeError, UsageError) as e:
@@ -251,8 +258,15 @@ def load_generator(path: Path) -> TrainedGenerator:
         asked = header.get("conditions")
         conditions = Conditions.of_table(asked) if asked else None
     except (KeyError, TypeError, UsageError) as e:
+        if settings and isinstance(e, UsageError):
+            raise
         raise PackshotError(f"{path} was written by another version of Packshot ({e}); train again.") from e
-    load_into(network, take_part(tensors, "net/"), str(path))
+    try:
+        load_into(network, take_part(tensors, "net/"), str(path))
+    except PackshotError as e:
+        if settings:
+            raise UsageError(f"{', '.join(settings)} does not fit the trained weights of {path}: {e}") from e
+        raise
     network = network.to(memory_format=torch.channels_last).eval().requires_grad_(False)
     prior, fitted = None, take_part(tensors, "prior/")
     if fitted:

@@ -84,7 +84,7 @@ class MakeSettings:
 
     n: int = 4
     samples: int = 2048
-    steps: int = 3
+    steps: int = 6
     children: int = 16
     step: float = 0.7
     together: bool = False
