@@ -375,6 +375,7 @@ def test_no_key_stays_in_a_text(secret: str) -> None:
         f"Authorization: Bearer {secret}",
         f"?token={secret}&x",
         f"x://u:{secret}@h/",
+        f"/taste/shoppers/{secret}?model=fashion-32",
     ):
         assert secret not in without_secrets(f"before {text} after")
 

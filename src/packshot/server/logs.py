@@ -18,8 +18,10 @@ SECRETS = (
     (re.compile(r"(?i)(https?://[^\s?#\"']*)[?#][^\s\"']*"), r"\1?***"),
     (re.compile(r"(?i)((?:token|secret|password|signature|key)=)[^\s&\"']+"), r"\1***"),
     (re.compile(r"(/s/)[A-Za-z0-9._~=-]+"), r"\1***"),
+    (re.compile(r"(/taste/shoppers/)[^/?#\s\"']+"), r"\1***"),
 )
-"""Keys, passwords in addresses, queries of addresses (signed links), and the links of shoppers."""
+"""Keys, passwords in addresses, queries of addresses (signed links), the links of shoppers; and which shopper a page
+was of, since no erasure reaches a log."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("packshot")
 
