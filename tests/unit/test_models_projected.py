@@ -40,7 +40,7 @@ def test_logits_are_linear_in_the_features_with_the_label_projected() -> None:
     h, logits = d.features(x), d(x, LABEL)
     for i in range(2):
         part, embed = h[:, 8 * i : 8 * i + 8], d.embed(LABEL)[:, 8 * i : 8 * i + 8]
-        torch.testing.assert_close(logits[:, i], d.heads[i](part)[:, 0] + (embed * part).mean(1))
+        torch.testing.assert_close(logits[:, i], d.heads[i](part)[:, 0] + (embed * part).sum(1))
 
 
 def test_the_frozen_network_is_neither_trained_nor_saved() -> None:

@@ -52,8 +52,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "loop": {"batch_size": 32},
     },
     "projected": {
-        # The frozen features make D strong at once; a faster G keeps up.
-        "objective": {"loss": "hinge", "augment": "diffaugment", "g_lr": 1e-3, "beta1": 0.0, "init": "torch"},
+        # As quick a D as G: a slower one does not learn what the categories are before G has settled.
+        "objective": {
+            "loss": "hinge",
+            "augment": "diffaugment",
+            "g_lr": 5e-4,
+            "d_lr": 5e-4,
+            "beta1": 0.0,
+            "init": "torch",
+        },
         "loop": {"batch_size": 16},
     },
     "vae": {"objective": {"kl_weight": 0.05}},

@@ -140,7 +140,7 @@ class ProjectedDiscriminator(nn.Module):
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         """Returns logits [N, S]."""
         h = self.features(x)
-        projection = (self.embed(label) * h).unflatten(1, (self.scales, -1)).mean(2)
+        projection = (self.embed(label) * h).unflatten(1, (self.scales, -1)).sum(2)
         parts = h.chunk(self.scales, 1)
         return projection + torch.cat([head(part) for head, part in zip(self.heads, parts, strict=True)], 1)
 
