@@ -87,6 +87,7 @@ def train(
     from packshot.training import presets
     from packshot.training.recipes import find_recipe
 
+    hint: list[str] = []
     if resume is not None:
         job = TrainJob(out=str(run), budget=budget)
     else:
@@ -114,8 +115,8 @@ def train(
             emit(table, as_json, lambda: _flat(table))
             return
         assert catalog is not None
-        if not (model or recipe or origin or quiet or as_json):
-            _hint_at_recipe(catalog, config.data.limit)
+        if not (model or recipe or origin):
+            hint = _hint_at_recipe(catalog, config.data.limit)
         command = shlex.join(["packshot", *(click.get_current_context().find_root().obj or [])])
         job = TrainJob(
             out=str(out or next_run(catalog, config.model)),
@@ -136,6 +137,7 @@ def train(
             f"({result.cpu_seconds:.0f} CPU-seconds): {result.run}",
             *(f"Left out of training: {n:,}: {reason}." for reason, n in result.left_out.items()),
             f"Next: {_first_use(result.model, result.run)}   packshot evaluate {result.run}",
+            *hint,
         ],
     )
     if result.state == "stopped":
@@ -144,19 +146,19 @@ def train(
         sys.exit(1)
 
 
-def _hint_at_recipe(catalog: Path, limit: int | None) -> None:
-    """Says on stderr that the default model is not for few photos, where there are few and nobody chose it."""
+def _hint_at_recipe(catalog: Path, limit: int | None) -> list[str]:
+    """Returns a line which says that the default model is not for few photos, where there are few."""
     from packshot.catalog import open_catalog
     from packshot.training.recipes import recipe_for
 
     photos = min(open_catalog(catalog).summary["splits"].get("train", 0), limit or sys.maxsize)
     name = recipe_for(photos)
-    if name is not None:
-        click.echo(
-            f"{photos:,} training photos are few, and the default model learns few by heart: --recipe {name} is for so "
-            "many, or begin with a ready-trained generator of such products by --from (packshot models).",
-            err=True,
-        )
+    if name is None:
+        return []
+    return [
+        f"{photos:,} training photos are few, and the default model learns few by heart: try --recipe {name}, which is "
+        "for so many, or begin with a ready-trained generator of such products by --from (packshot models)."
+    ]
 
 
 def _first_use(model: str, run: Path) -> str:

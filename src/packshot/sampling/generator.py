@@ -242,7 +242,6 @@ def load_generator(path: Path, settings: Sequence[str] = ()) -> TrainedGenerator
     tensors, header = load_tensors(path)
     if any(not setting.startswith("net.") for setting in settings):
         raise UsageError(f"{', '.join(settings)}: only settings of the network (net.guidance=3) change how it samples.")
-    header = apply_settings(header, settings)
     try:
         entry = find_model(header["model"])
     except (KeyError, TypeError, UsageError) as e:
@@ -252,6 +251,7 @@ def load_generator(path: Path, settings: Sequence[str] = ()) -> TrainedGenerator
             f"{path} is a '{entry.name}', which makes no pictures; search with it: packshot search CATALOG --model ..."
         )
     try:
+        header = apply_settings(header, settings)
         spec = PictureSpec(**header["spec"])
         network = entry.networks[entry.sampler](build_config(entry.config, header["net"]), spec)
         categories, margin = tuple(header["categories"]), int(header["margin"])
