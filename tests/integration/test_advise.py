@@ -187,6 +187,7 @@ def test_ctrl_c_in_a_trial_stops_the_advice(catalog: Path, tmp_path: Path, monke
     assert len((tmp_path / "trials.jsonl").read_text().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_where_test_photos_are_few_trials_hold_photos_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_trials: None
 ) -> None:
