@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cache, plain = PoolCache(Path(folder), "benchmark"), MakeSettings(n=MADE, steps=0)
             making(shop, "choice, best of 2048", shop.choice, generator, plain, given.asked, write, cache)
             together = MakeSettings(n=MADE, children=16, together=True)
-            name = "choice, and 6 rounds of 16 together, samples kept"
+            name = f"choice, and {together.steps} rounds of {together.children} together, samples kept"
             making(shop, name, shop.choice, generator, together, given.asked, write, cache)
     if "others" in parts:
         few = MakeSettings(n=MADE, samples=256, steps=0)
@@ -278,29 +278,25 @@ def oracle(shop: Shop, generator: TrainedGenerator, n: int, write: Log, rounds: 
     guessed = np.array([maker._chosen(pool, tastes, MADE) for tastes in possible])
     got = np.take_along_axis(true, guessed, 1).max(1)
     write("oracle, and a learned taste chooses", {"learned_above_all": float((got > best).mean())})
-    told = shop.named.of(pool.features[:, : shop.features.shape[1]], maker.fit(pool.pixels))
+    # Beside the features the pool has what the shop sees: the same attributes in another order.
     names = [name.lower() for name in shop.named.names]
-    told = told[:, [names.index(name.lower()) for name in truth.attributes]]
-    for who, eyes in (("as the shop does", told), ("as the simulator does", seen)):
-        chosen = ideal(shop, eyes, n)
+    places = [shop.features.shape[1] + names.index(name.lower()) for name in truth.attributes]
+    tastes = draw_posterior(shop, n)
+    for who, eyes in (("as the shop does", pool.features[:, places]), ("as the simulator does", seen)):
+        chosen = np.array([likeliest_above(own, top, eyes) for own, top in tastes])
         got = np.take_along_axis(true, chosen, 1).max(1)
         write(f"oracle, and who knows how tastes are drawn and sees pictures {who} chooses",
               {"ideal_above_all": float((got > best).mean())})  # fmt: skip
 
 
-def ideal(shop: Shop, pictures: np.ndarray, n: int, draws: int = 1_000_000, chunk: int = 4000) -> np.ndarray:
-    """Returns the pictures [n, MADE] that the best statistician would choose for n shoppers from their events alone.
+def draw_posterior(
+    shop: Shop, n: int, draws: int = 1_000_000, chunk: int = 4000
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns what the best statistician thinks of n shoppers' tastes from their events alone.
 
-    Who knows how the simulator draws tastes, each product's fame and all attributes, but no taste: the posterior is
-    that of `draws` tastes, weighed by the likelihood of the events, and each next picture is the one that makes it
-    likeliest that one of them is above the best product.
-
-    Args:
-        shop: the simulated shoppers.
-        pictures: float32 [N, A], the attributes of what can be chosen.
-        n: shoppers.
-        draws: tastes.
-        chunk: of them at a time.
+    Who knows how the simulator draws tastes, each product's fame and all attributes, but no taste: of `draws` tastes,
+    `chunk` at a time, 1,000 are drawn for each shopper with the likelihood of the events as odds. For each shopper: the
+    tastes [1000, A], and by each of them the utility of the best product [1000].
     """
     simulated, rng = shop.simulated, np.random.default_rng(99)
     truth, mine = simulated.truth, simulated.user < n
@@ -318,18 +314,23 @@ def ideal(shop: Shop, pictures: np.ndarray, n: int, draws: int = 1_000_000, chun
         likely.append((picks @ odds.T - number * (top + np.log(np.exp(odds - top[:, None]).sum(1)))).astype(np.float32))
         tastes.append(some)
         tops.append(utility.max(1))
-    weights, every, best = np.concatenate(likely, axis=1), np.concatenate(tastes), np.concatenate(tops)
+    every, best = np.concatenate(tastes), np.concatenate(tops)
     out = []
-    for row in weights:
+    for row in np.concatenate(likely, axis=1):
         odds = np.exp(row.astype(np.float64) - row.max())
         drawn = rng.choice(len(every), 1000, p=odds / odds.sum())
-        above = every[drawn] @ pictures.T > best[drawn][:, None]
-        missed, chosen = np.ones(len(drawn), bool), []
-        for _ in range(MADE):
-            chosen.append(int((missed[:, None] & above).sum(0).argmax()))
-            missed &= ~above[:, chosen[-1]]
-        out.append(chosen)
-    return np.array(out)
+        out.append((every[drawn], best[drawn]))
+    return out
+
+
+def likeliest_above(tastes: np.ndarray, best: np.ndarray, pictures: np.ndarray) -> list[int]:
+    """Returns MADE of pictures [N, A], of which each next makes it likeliest that one of them is above `best` [M]."""
+    above = tastes @ pictures.T > best[:, None]
+    missed, chosen = np.ones(len(tastes), bool), []
+    for _ in range(MADE):
+        chosen.append(int((missed[:, None] & above).sum(0).argmax()))
+        missed &= ~above[:, chosen[-1]]
+    return chosen
 
 
 def quiz(shop: Shop, write: Log) -> None:

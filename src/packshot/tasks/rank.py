@@ -20,7 +20,7 @@ from packshot.evaluation.features import content_key
 from packshot.models.weights import load_tensors, save_tensors
 from packshot.taste.choice import ChoiceSettings, fit_choice
 from packshot.taste.compare import COMPARED, TasteReport, columns_with_events, compare, with_events
-from packshot.taste.fit import DEFAULT, MODELS, fit_preference
+from packshot.taste.fit import BLIND, DEFAULT, MODELS, fit_preference
 from packshot.taste.history import Chooser
 from packshot.taste.index import ProductIndex, build_index, load_index
 from packshot.taste.interactions import HALF_LIFE_DAYS, Interactions
@@ -36,8 +36,6 @@ FEW = 20
 """Shoppers who liked something, below which a reader is warned."""
 VERSION = "2"
 LOOKS = "looks.safetensors"
-SEEING, BLIND = ("choice", "vbpr", "dvbpr"), ("popularity", "als", "bpr")
-"""Models that compare the pictures of what was liked, and those that see no pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,11 +274,6 @@ def fit_model(
     Raises:
         UsageError: there is nothing to learn from.
     """
-    if request.model in SEEING and features is not None and interactions.warm.sum() < 2:
-        raise UsageError(
-            "All that was liked is one product, so no taste can be told from another; ingest more events, or take "
-            "--model popularity."
-        )
     if request.model == "choice" and features is not None:
         looks = looks_of(catalog, products)
         named = name_products(products, features, looks)

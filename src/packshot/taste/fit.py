@@ -49,6 +49,9 @@ MODELS: Mapping[str, Fit] = {
 }
 """All models, the default first."""
 
+BLIND = ("popularity", "als", "bpr")
+"""Those that see no pictures."""
+
 
 def fit_preference(
     name: str, interactions: Interactions, features: Floats | None = None, *, seed: int = 0

@@ -12,6 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from packshot.core.errors import UsageError
+
 Floats = npt.NDArray[np.float32]
 CHUNK = 4096
 
@@ -54,7 +56,15 @@ class PictureMap(nn.Module):
             features: of products with events; others would leak what is to be measured on them.
             power: how far the directions are made equal: at 1 each has unit variance, at 0 all share the scale of the
                 strongest, so that what varies little counts little.
+
+        Raises:
+            UsageError: it is one picture, which has no directions.
         """
+        if len(features) < 2:
+            raise UsageError(
+                "All that was liked is one product, so no taste can be told from another; ingest more events, or take "
+                "--model popularity."
+            )
         kept = self.config["kept"]
         mean = features.mean(0, dtype=np.float64)
         centred = features.astype(np.float64) - mean
