@@ -8,6 +8,8 @@ from packshot.core.runs import read_jsonl
 
 ROOT = Path(__file__).parents[1]
 PLOT = ROOT / "docs" / "benchmarks"
+MARGIN = 1.5
+"""Of the axis of time, as a factor on both sides."""
 Row = dict[str, Any]
 
 
@@ -110,6 +112,9 @@ def make_plot(rows: list[Row], title: str, path: Path) -> None:
         style = {"linestyle": "--" if own[0][2] else "-", "marker": markers[i % len(markers)], "color": f"C{i % 10}"}
         axes.plot([c for c, _, _ in own], [d for _, d, _ in own], label=name, **style)
     axes.set(xscale="log", yscale="log", xlabel="CPU-seconds of training", ylabel=measured[0]["yardstick"], title=title)
+    # Where all had the same time, the axis would be their last seconds.
+    spent = [r["cpu_seconds"] for r in measured]
+    axes.set_xlim(min(spent) / MARGIN, max(spent) * MARGIN)
     axes.grid(which="both", alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
